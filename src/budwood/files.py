@@ -1,0 +1,197 @@
+"""Files on disk: atomic writes, digests, file names that are not UTF-8, manifests of whole folders.
+
+It does not know what the files mean; `runs.py` and `export/bundle.py` name them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from budwood.errors import IntegrityError, OutputError
+
+MANIFEST_NAME = "manifest.json"
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path``; on success it is fsynced and renamed onto ``path``.
+
+    A reader sees the old content or the new one, never a part. On failure the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes 0600; results are meant to be shared
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` durable; a no-op where folders cannot be opened (Windows)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_open(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: sorted keys, two spaces, a final newline; NaN and infinities are refused."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as canonical JSON, atomically."""
+    write_text(path, to_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        IntegrityError: the file is missing or holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{path} is missing; the folder is not complete") from error
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read as JSON ({error}); it was changed or cut") from error
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    """The SHA-256 of ``data`` in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's content in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def escape_name(name: str) -> str:
+    """Turn a file name from the operating system into text that any UTF-8 file can hold.
+
+    Python keeps bytes that are not UTF-8 as lone surrogates; each becomes ``\\xNN`` and each backslash ``\\\\``.
+    `unescape_name` gives the first name back exactly.
+    """
+    if "\\" not in name and name.isprintable():
+        return name
+    out: list[str] = []
+    for char in name:
+        if char == "\\":
+            out.append("\\\\")
+        elif "\udc80" <= char <= "\udcff":
+            out.append(f"\\x{ord(char) - 0xDC00:02x}")
+        elif char in "\r\n\t\0":
+            out.append(f"\\u{ord(char):04x}")
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def unescape_name(text: str) -> str:
+    """The inverse of `escape_name`."""
+    if "\\" not in text:
+        return text
+    out: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] != "\\" or at + 1 == len(text):
+            out.append(text[at])
+            at += 1
+        elif text[at + 1] == "x":
+            out.append(chr(0xDC00 + int(text[at + 2 : at + 4], 16)))
+            at += 4
+        elif text[at + 1] == "u":
+            out.append(chr(int(text[at + 2 : at + 6], 16)))
+            at += 6
+        else:
+            out.append(text[at + 1])
+            at += 2
+    return "".join(out)
+
+
+def ensure_writable(folder: Path) -> None:
+    """Create ``folder`` and prove that a file can be written there, before hours of work.
+
+    Raises:
+        OutputError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write into {folder} ({reason}); choose another place with --out") from error
+
+
+def write_manifest(folder: Path, *, skip: Iterable[str] = ()) -> None:
+    """Write ``manifest.json`` with the sha256 of every file below ``folder`` and of the list itself."""
+    skipped = {MANIFEST_NAME, *skip}
+    files = {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in skipped
+    }
+    write_json(folder / MANIFEST_NAME, {"files": files, "sha256": sha256_bytes(to_json(files).encode())})
+
+
+def check_manifest(folder: Path, *, skip: Iterable[str] = ()) -> list[str]:
+    """Compare ``folder`` with its manifest.
+
+    Returns:
+        One line for each difference (changed, missing, not listed); empty when all is as written.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return [f"{MANIFEST_NAME} is missing"]
+    try:
+        manifest = read_json(path)
+        files: dict[str, str] = manifest["files"]
+        sealed = manifest["sha256"] == sha256_bytes(to_json(files).encode())
+        canonical = to_json(manifest).encode() == path.read_bytes()
+    except (IntegrityError, KeyError, TypeError, ValueError, AttributeError):
+        return [f"{MANIFEST_NAME} was changed"]
+    problems = [] if sealed and canonical and set(manifest) == {"files", "sha256"} else [f"{MANIFEST_NAME} was changed"]
+    for name, digest in files.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif sha256_file(file) != digest:
+            problems.append(f"{name} was changed")
+    skipped = {MANIFEST_NAME, *skip}
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    problems += [f"{name} is not listed in {MANIFEST_NAME}" for name in sorted(present - set(files) - skipped)]
+    return problems
