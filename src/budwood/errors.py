@@ -4,6 +4,7 @@
     ├── UsageError                   2  the call cannot be carried out as it was given
     │   ├── SettingsError            2  a recipe or a ``--set`` holds a wrong key, type or contradiction
     │   ├── BackboneError            2  the backbone is unknown, or its weights cannot be had here
+    │   ├── DivergedError            2  training went to infinity with these settings
     │   └── OutputError              2  the output place cannot be written, or is taken
     ├── DataError                    3  the pictures cannot be used as they are
     │   ├── UnreadableImage          3  one file is not a picture that can be decoded
@@ -21,6 +22,7 @@ __all__ = [
     "BackboneError",
     "BudwoodError",
     "DataError",
+    "DivergedError",
     "IntegrityError",
     "Interrupted",
     "LeakError",
@@ -50,6 +52,10 @@ class SettingsError(UsageError):
 
 class BackboneError(UsageError):
     """The backbone is unknown, or its weights cannot be had on this machine now."""
+
+
+class DivergedError(UsageError):
+    """Training went to infinity with these settings."""
 
 
 class OutputError(UsageError):

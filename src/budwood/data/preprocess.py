@@ -50,12 +50,17 @@ class Preprocess:
         return np.ascontiguousarray(image[top : top + self.size, left : left + self.size])
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Scale to 0-1, subtract mean, divide by std: ``[B, S, S, 3]`` uint8 -> ``[B, 3, S, S]`` float32, channels last."""
+        """Scale to 0-1 and standardise: ``[B, S, S, 3]`` uint8 -> ``[B, 3, S, S]`` float32, channels last."""
         import torch
 
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32)
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
+        return self.standardise(pixels.permute(0, 3, 1, 2).to(torch.float32) / 255)
+
+    def standardise(self, images: torch.Tensor) -> torch.Tensor:
+        """Subtract mean, divide by std: ``[B, 3, S, S]`` float32 in 0-1 -> the network's input, channels last."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:

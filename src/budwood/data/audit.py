@@ -1,0 +1,83 @@
+"""All checks over one catalog -> `AuditResult`: findings by severity, and the groups a split must tie.
+
+It only reports; `clean` decides and the user confirms. Pictures come from the store, not decoded again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from budwood.data.checks import CHECKS, NearPair, components, exact_groups, find_near_duplicates
+from budwood.data.records import Catalog, Finding
+from budwood.data.store import PictureStore
+from budwood.events import Listener, StepFinished, StepStarted, silent
+
+SEVERITIES = ("error", "warning", "info")
+
+
+class AuditSpec(BaseModel):
+    """Settings of `audit`.
+
+    near_duplicates: also look for pictures that show the same after a turn, a mirror, a crop or another
+        compression; without it only equal pictures are tied in the split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    near_duplicates: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """Findings by severity, then check, then certainty; ``groups``: paths of pictures that show the same."""
+
+    findings: tuple[Finding, ...]
+    groups: tuple[tuple[str, ...], ...]
+
+
+def audit(
+    catalog: Catalog, store: PictureStore, *, spec: AuditSpec | None = None, listen: Listener = silent
+) -> AuditResult:
+    """Run every check.
+
+    Args:
+        catalog: as scanned, unreadable records included.
+        store: holds the pictures of ``catalog``.
+        spec: settings; None: the defaults.
+        listen: hears of the step ``audit`` and of the search for near-duplicates.
+
+    Raises:
+        DataError: a picture is gone from the store, and its file was changed since the scan.
+    """
+    spec = spec or AuditSpec()
+    started = time.monotonic()
+    listen(StepStarted(step="audit", total=len(catalog)))
+    pairs = _near_pairs(catalog, store, listen=listen) if spec.near_duplicates else ()
+    findings = [finding for check in CHECKS.values() for finding in check(catalog)]
+    findings += find_near_duplicates(catalog, pairs)
+    findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.check, -f.score, f.paths))
+    groups = components([*exact_groups(catalog), *((pair.first, pair.second) for pair in pairs)])
+    note = ", ".join(f"{sum(f.severity == s for f in findings)} {s}s" for s in SEVERITIES[:2])
+    listen(StepFinished(step="audit", seconds=time.monotonic() - started, note=note))
+    return AuditResult(findings=tuple(findings), groups=groups)
+
+
+def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> tuple[NearPair, ...]:
+    """Near-duplicate pairs by path; each distinct picture is compared once."""
+    from budwood.data.duplicates import near_duplicate_pairs  # the search is heavy to import, and may be off
+
+    distinct = {r.pixel_digest: r for r in catalog.records if r.state == "ok"}
+    records = sorted(distinct.values(), key=lambda record: record.path)
+    pictures = [store.fetch(catalog, record) for record in records]
+    return tuple(
+        NearPair(
+            first=records[pair.first].path,
+            second=records[pair.second].path,
+            similarity=pair.similarity,
+            transform=pair.transform,
+        )
+        for pair in near_duplicate_pairs(pictures, listen=listen)
+    )

@@ -1,0 +1,78 @@
+"""Pixels + indices + a callable -> batches, in an order and with draws that no worker count changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budwood.data.records import Batch
+from budwood.seeding import order_generator, record_key
+
+if TYPE_CHECKING:
+    import torch
+
+# (pixels [B, S, S, 3] uint8, record keys [B], epoch) -> images [B, 3, S, S]
+Transform = Callable[[NDArray[np.uint8], Sequence[int], int], "torch.Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelSet:
+    """The pictures of one part: pixels ``[N, S, S, 3]`` uint8 of the whole catalog, and which rows belong here."""
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+    paths: tuple[str, ...]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices of the rows."""
+        return np.asarray(self.targets[self.rows])
+
+
+def epoch_order(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of ``size`` pictures in one epoch."""
+    return order_generator(seed, epoch).permutation(size)
+
+
+def batches(
+    part: PixelSet, transform: Transform, *, batch_size: int, seed: int, epoch: int, workers: int = 0
+) -> Iterator[Batch]:
+    """Shuffled batches of one epoch; a last batch of one picture is joined to the one before (BatchNorm needs two).
+
+    Args:
+        workers: threads that prepare batches ahead; 0 prepares each when it is asked for. The stream is the same.
+    """
+    order = part.rows[epoch_order(len(part), seed=seed, epoch=epoch)]
+    edges = list(range(0, len(order), batch_size))
+    if len(edges) > 1 and len(order) - edges[-1] < 2:
+        edges.pop()
+    chunks = [order[at:end] for at, end in zip(edges, [*edges[1:], len(order)], strict=True)]
+
+    def make(rows: NDArray[np.int64]) -> Batch:
+        import torch
+
+        paths = tuple(part.paths[i] for i in rows)
+        images = transform(part.pixels[rows], [record_key(p) for p in paths], epoch)
+        return Batch(images=images, targets=torch.from_numpy(part.targets[rows]), paths=paths)
+
+    if not workers:
+        yield from map(make, chunks)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(make, chunk))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

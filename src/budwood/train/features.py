@@ -1,0 +1,174 @@
+"""Frozen features of fixed views, computed once and kept.
+
+A view is one of the eight flips and turns. What is kept is keyed by pixel digest, backbone, preprocess and view, so a
+second run on the same pictures, or on some of them, computes nothing twice. Features are computed in bfloat16 where
+the CPU has it (BatchNorm folded, channels last) and stored as float16; the head that a bundle ships is judged by the
+bundle's own float32 predictor, never by these.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import nn
+
+from budwood.data.preprocess import Preprocess
+from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
+from budwood.files import sha256_bytes, to_json, write_bytes
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSource:
+    """What features depend on besides the pictures: the frozen network, its input, its arithmetic.
+
+    identity: a text that differs whenever the backbone's weights differ (name and digest).
+    """
+
+    module: nn.Module
+    num_features: int
+    preprocess: Preprocess
+    identity: str
+    bf16: bool
+
+    @property
+    def key(self) -> str:
+        """The name of this source's folder in the cache."""
+        facts = {"backbone": self.identity, "preprocess": self.preprocess.to_dict(), "bf16": self.bf16}
+        return sha256_bytes(to_json(facts).encode())[:24]
+
+
+class FeatureCache:
+    """Feature rows by pixel digest, one folder a source and view, as immutable shards written atomically.
+
+    A shard that cannot be read is dropped and its rows are computed again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, source: FeatureSource, view: int) -> dict[str, NDArray[np.float16]]:
+        """All kept rows of a view: pixel digest -> ``[D]`` float16."""
+        rows: dict[str, NDArray[np.float16]] = {}
+        for shard in sorted(self._place(source, view).glob("*.npz")):
+            try:
+                with np.load(shard, allow_pickle=False) as data:
+                    features, digests = data["features"], data["digests"]
+            except (OSError, ValueError, KeyError, EOFError):
+                shard.unlink(missing_ok=True)
+                continue
+            if features.shape == (len(digests), source.num_features):
+                rows.update(zip(digests.tolist(), features, strict=True))
+        return rows
+
+    def save(self, source: FeatureSource, view: int, digests: Sequence[str], features: NDArray[np.float16]) -> None:
+        """Keep new rows as one more shard."""
+        place = self._place(source, view)
+        place.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, features=features, digests=np.array(digests))
+        name = sha256_bytes("".join(digests).encode())[:24]
+        with FileLock(place / ".lock"):
+            write_bytes(place / f"{name}.npz", buffer.getvalue())
+
+    def _place(self, source: FeatureSource, view: int) -> Path:
+        return self.folder / source.key / f"view{view}"
+
+
+def turned(pixels: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
+    """View ``view`` (0-7) of a batch of pictures ``[B, S, S, 3]``: mirrored first when >= 4, then quarter turns."""
+    out = pixels[:, :, ::-1] if view >= 4 else pixels
+    return np.rot90(out, view % 4, axes=(1, 2))
+
+
+def frozen_features(
+    source: FeatureSource,
+    pixels: NDArray[np.uint8],
+    digests: Sequence[str],
+    *,
+    views: Sequence[int],
+    cache: FeatureCache | None = None,
+    listen: Listener = silent,
+    step: str = "features",
+) -> NDArray[np.float32]:
+    """Pooled features of every picture and view.
+
+    Args:
+        source: the frozen network and its input.
+        pixels: ``[N, S, S, 3]`` uint8 at the source's input size.
+        digests: the N pixel digests of the pictures.
+        views: which of the eight flips and turns.
+        cache: where rows are kept; None keeps nothing.
+        step: the name under which progress is told.
+
+    Returns:
+        ``[V, N, D]`` float32.
+    """
+    start = time.perf_counter()
+    out = np.empty((len(views), len(digests), source.num_features), dtype=np.float32)
+    missing: list[NDArray[np.int64]] = []
+    for row, view in enumerate(views):
+        kept = cache.load(source, view) if cache else {}
+        absent = [i for i, digest in enumerate(digests) if digest not in kept]
+        for i, digest in enumerate(digests):
+            if digest in kept:
+                out[row, i] = kept[digest]
+        missing.append(np.array(absent, dtype=np.int64))
+    total = sum(len(m) for m in missing)
+    listen(StepStarted(step=step, total=total))
+    if total:
+        network = _fast_network(source)
+        for row, view in enumerate(views):
+            rows = missing[row]
+            if not len(rows):
+                continue
+            fresh = _run(network, source, pixels, rows, view=view, listen=listen, step=step)
+            out[row, rows] = fresh
+            if cache:
+                cache.save(source, view, [digests[i] for i in rows], fresh)
+    seconds = time.perf_counter() - start
+    note = f"{total / seconds:.0f} images/s" if total else "from the cache"
+    listen(StepFinished(step=step, seconds=seconds, note=note))
+    return out
+
+
+def _fast_network(source: FeatureSource) -> nn.Module:
+    from budwood.models.fold import fold_batch_norm
+
+    size = source.preprocess.size
+    network = fold_batch_norm(source.module, torch.zeros(2, 3, size, size))
+    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(torch.bfloat16) if source.bf16 else network
+
+
+@torch.inference_mode()
+def _run(
+    network: nn.Module,
+    source: FeatureSource,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    *,
+    view: int,
+    listen: Listener,
+    step: str,
+) -> NDArray[np.float16]:
+    dtype = torch.bfloat16 if source.bf16 else torch.float32
+    device = next(network.parameters()).device
+    out = np.empty((len(rows), source.num_features), dtype=np.float16)
+    for at in range(0, len(rows), BATCH_SIZE):
+        chosen = rows[at : at + BATCH_SIZE]
+        batch = np.ascontiguousarray(turned(pixels[chosen], view))
+        images = source.preprocess.normalise(torch.from_numpy(batch).to(device)).to(dtype)
+        out[at : at + len(chosen)] = network(images).float().cpu().numpy()
+        listen(StepAdvanced(step=step, count=len(chosen)))
+    return out
