@@ -1,1 +1,95 @@
-"""Budwood: a folder of labelled pictures in, an image classifier that can be trusted out."""
+"""Budwood: a folder of labelled pictures in, an image classifier that can be trusted out.
+
+    import budwood
+
+    run = budwood.fit("photos/", recipe="probe")
+    print(run.metrics["test"]["accuracy"], run.report)
+    answers = budwood.load(run.bundle).predict(["new.jpg"])
+
+Importing this package imports no torch; the names below are fetched when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from budwood.data.audit import AuditResult, audit
+    from budwood.data.records import Catalog, Finding, ImageRecord
+    from budwood.data.scan import scan
+    from budwood.data.split import SplitSpec, check_split, split, split_folds
+    from budwood.data.split_nouns import Split
+    from budwood.data.store import PictureStore
+    from budwood.errors import BudwoodError
+    from budwood.evaluate.metrics import Metrics
+    from budwood.evaluate.predictions import Predictions
+    from budwood.export.bundle import Bundle, load
+    from budwood.herbarium import draw_herbarium
+    from budwood.judge import evaluate, predict
+    from budwood.pipeline import Run, fit
+    from budwood.recipe import Recipe
+
+_HOMES = {
+    "AuditResult": "budwood.data.audit",
+    "BudwoodError": "budwood.errors",
+    "Bundle": "budwood.export.bundle",
+    "Catalog": "budwood.data.records",
+    "Finding": "budwood.data.records",
+    "ImageRecord": "budwood.data.records",
+    "Metrics": "budwood.evaluate.metrics",
+    "PictureStore": "budwood.data.store",
+    "Predictions": "budwood.evaluate.predictions",
+    "Recipe": "budwood.recipe",
+    "Run": "budwood.pipeline",
+    "Split": "budwood.data.split_nouns",
+    "SplitSpec": "budwood.data.split",
+    "audit": "budwood.data.audit",
+    "check_split": "budwood.data.split",
+    "draw_herbarium": "budwood.herbarium",
+    "evaluate": "budwood.judge",
+    "fit": "budwood.pipeline",
+    "load": "budwood.export.bundle",
+    "predict": "budwood.judge",
+    "scan": "budwood.data.scan",
+    "split": "budwood.data.split",
+    "split_folds": "budwood.data.split",
+}
+
+__all__ = [
+    "AuditResult",
+    "BudwoodError",
+    "Bundle",
+    "Catalog",
+    "Finding",
+    "ImageRecord",
+    "Metrics",
+    "PictureStore",
+    "Predictions",
+    "Recipe",
+    "Run",
+    "Split",
+    "SplitSpec",
+    "audit",
+    "check_split",
+    "draw_herbarium",
+    "evaluate",
+    "fit",
+    "load",
+    "predict",
+    "scan",
+    "split",
+    "split_folds",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'budwood' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -38,7 +38,7 @@ from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 FREE_VIEWS = (0, 4, 2, 6, 1, 3, 5, 7)
 MIRROR_VIEWS = (0, 4)
 TURN_VIEWS = (0, 2, 1, 3)
-_ORIENTATION_PICTURES = 160
+_ORIENTATION_PICTURES = 300
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -255,14 +255,17 @@ def _lbfgs(
         weight = z[:, :num_axes] * scale[which, :, None]  # [A, R, K]
         mask = weights[:, which]
         # Problems are innermost: softmax over 8 classes is only fast where the classes are not.
-        logits = (rows @ weight.permute(1, 2, 0).reshape(num_axes, -1)).view(len(rows), num_classes, -1)
+        active = len(which)
+        flat = weight.permute(1, 2, 0).reshape(num_axes, num_classes * active)
+        logits = (rows @ flat).view(len(rows), num_classes, active)
         logits += (z[:, num_axes] * bias_scale).T
         log_probs = logits.log_softmax(1)
         loss = -(mask * log_probs[at, labels]).sum(0) + penalties[which] / 2 * weight.pow(2).sum((1, 2))
         residual = log_probs.exp_()
         residual[at, labels] -= 1
         residual *= mask[:, None]
-        grad = (rows.T @ residual.view(len(rows), -1)).view(num_axes, num_classes, -1).permute(2, 0, 1)
+        grad = rows.T @ residual.view(len(rows), num_classes * active)
+        grad = grad.view(num_axes, num_classes, active).permute(2, 0, 1)
         grad = (grad + penalties[which, None, None] * weight) * scale[which, :, None]
         return loss, torch.cat([grad, residual.sum(0).T[:, None] * bias_scale], 1)
 

@@ -1,0 +1,58 @@
+"""``budwood fit``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from budwood.cli import options
+from budwood.cli.progress import progress
+
+
+def run(
+    photos: options.Photos,
+    recipe: options.RecipeName = "probe",
+    overrides: options.Overrides = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<time>")] = None,
+    seed: options.Seed = None,
+    folds: options.Folds = None,
+    split_file: Annotated[
+        Path | None, typer.Option("--split", help="Use this split file (from `budwood split`).")
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="After scoring, train what ships on all parts with the chosen settings.")
+    ] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A run of seconds with an untrained network, to try things.")] = False,
+    threads: options.Threads = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Photos -> checked, split, trained, scored once; leaves a report, predictions and a bundle.
+
+    budwood fit photos/ --recipe probe        a minute or two
+    budwood fit photos/ --recipe transfer     the better model
+    """
+    from budwood import machine
+
+    machine.tune_allocator()  # before torch is imported
+    from budwood.pipeline import fit
+
+    with progress() as listen:
+        finished = fit(
+            photos,
+            recipe=recipe,
+            out=out,
+            overrides=overrides or (),
+            seed=seed,
+            folds=folds,
+            refit=refit,
+            tiny=tiny,
+            threads=threads,
+            split_file=split_file,
+            overwrite=overwrite,
+            listen=listen,
+        )
+    from budwood.cli.summary import print_run
+
+    print_run(finished)

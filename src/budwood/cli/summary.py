@@ -1,0 +1,37 @@
+"""What a command prints at its end: scores as tables, and where things are. To stdout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from budwood.pipeline import Run
+
+
+def print_run(run: Run) -> None:
+    """The score with its interval, the baselines, and the paths of a finished run."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    scores = run.metrics
+    test = scores["test"]
+    console.print()
+    console.print(f"[bold]test accuracy {interval_text(test['accuracy'])}[/] on {test['num_pictures']} pictures, scored once")
+    for selection in scores["selection"]:
+        console.print(f"  selection score {selection['accuracy']:.3f}  [dim]{selection['name']}: {selection['kind']}[/]")
+    for baseline in scores["baselines"]:
+        console.print(f"  {baseline['name']} {baseline['accuracy']:.3f}", highlight=False)
+    folds = scores.get("cross_validation")
+    if folds:
+        shown = ", ".join(f"{value:.3f}" for value in folds["folds"])
+        console.print(f"  cross-validated {interval_text(folds['accuracy'])}, folds {shown}")
+    if scores["refit"]:
+        console.print("  the bundle was then trained on all parts; the score is that of the model before")
+    console.print(f"bundle  {run.bundle}", highlight=False)
+    console.print(f"report  {run.report}", highlight=False, style="bold green")
+
+
+def interval_text(estimate: dict[str, Any]) -> str:
+    """``0.861 (0.82-0.89)``: a value with its 95 % interval."""
+    low, high = estimate["interval"]["low"], estimate["interval"]["high"]
+    return f"{estimate['value']:.3f} (95 % interval {low:.3f}-{high:.3f})"

@@ -1,0 +1,338 @@
+"""From a run's folder to its report page: reads the small files, fetches thumbnails, renders. Runs no model.
+
+A picture that is gone leaves its caption; the report can be made again at any time (`budwood report RUN`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from budwood.data.ledger import read_catalog
+from budwood.data.records import Catalog, ImageRecord
+from budwood.data.split_nouns import PARTS
+from budwood.data.store import PictureStore
+from budwood.errors import DataError, IntegrityError
+from budwood.evaluate.intervals import Interval
+from budwood.evaluate.metrics import Estimate, summarise
+from budwood.evaluate.predictions import Predictions
+from budwood.files import read_json, write_text
+from budwood.recipe import Recipe, parse_recipe
+from budwood.report.data import (
+    Baseline,
+    ClassSummary,
+    Command,
+    CrossValidation,
+    DatasetSummary,
+    EpochRow,
+    FindingGroup,
+    FineTuning,
+    HeadSelection,
+    Judged,
+    ModelCard,
+    Phase,
+    Picture,
+    ReportData,
+    Result,
+    SelectionScore,
+    SplitSummary,
+    Step,
+)
+from budwood.report.html import render
+from budwood.runs import RunDir
+from budwood.train.history import History
+
+_SIDE = 144
+_EXAMPLES, _FINDINGS, _SETS, _MISTAKES = 6, 12, 8, 18
+
+Thumbnail = Callable[[str], "bytes | None"]
+
+
+def write_report(run: RunDir, store: PictureStore) -> None:
+    """Render ``report.html`` of a run from its folder."""
+    write_text(run.report, render(report_data(run, store)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A run's small files, read once, and the pictures' thumbnails."""
+
+    run: RunDir
+    catalog: Catalog
+    records: dict[str, ImageRecord]
+    store: PictureStore
+    split: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    recipe: Recipe
+
+    def picture(self, path: str) -> Picture:
+        """A thumbnail with its caption; without the image where the picture is gone or unreadable."""
+        record = self.records.get(path)
+        if record is None or record.state != "ok":
+            return Picture(path=path, label=record.label if record else "")
+        try:
+            pixels = self.store.fetch(self.catalog, record)
+        except (DataError, IntegrityError, OSError):
+            return Picture(path=path, label=record.label)
+        return Picture(path=path, image=thumbnail(pixels), label=record.label)
+
+    def pictures(self, paths: Iterable[str], limit: int) -> tuple[Picture, ...]:
+        return tuple(self.picture(path) for path, _ in zip(paths, range(limit), strict=False))
+
+
+def thumbnail(pixels: Any) -> bytes:
+    """A small JPEG of a decoded picture ``[H, W, 3]``."""
+    image = Image.fromarray(np.asarray(pixels))
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def report_data(run: RunDir, store: PictureStore) -> ReportData:
+    """Everything that the page of a finished run shows."""
+    environment = read_json(run.environment)
+    catalog = read_catalog(run.catalog, Path(environment["photos"]))
+    source = _Source(
+        run=run,
+        catalog=catalog,
+        records={r.path: r for r in catalog.records},
+        store=store,
+        split=read_json(run.split),
+        training=read_json(run.training),
+        metrics=read_json(run.metrics),
+        recipe=parse_recipe(run.recipe.read_text(encoding="utf-8"), source=str(run.recipe)),
+    )
+    status = run.read_status()
+    predictions = Predictions.load(run.predictions("test"))
+    findings = read_json(run.findings)
+    return ReportData(
+        title=Path(environment["photos"]).name,
+        recipe=source.recipe.name,
+        command=run.command.read_text(encoding="utf-8").strip(),
+        seed=source.recipe.seed,
+        when=status["started"].replace("T", " "),
+        version=environment["versions"]["budwood"],
+        machine=_machine(environment),
+        total_seconds=status["seconds"],
+        steps=tuple(
+            Step(name=s["name"], seconds=s["seconds"], note=s["note"], cached=s["note"] == "from the cache")
+            for s in status["steps"]
+        ),
+        dataset=_dataset(source),
+        findings=_findings(source, findings["findings"]),
+        orientation=_orientation(source.training),
+        split=_split(source),
+        training=_phases(source),
+        model=_model(source),
+        result=_result(source, predictions),
+        mistakes=_mistakes(source, predictions),
+        unsure=_unsure(source, predictions),
+        warnings=run.read_warnings(),
+        next_commands=(
+            Command(purpose="Name new pictures", line=f"budwood predict {run.bundle} PICTURES --out answers.csv"),
+            Command(purpose="Score a labelled folder", line=f"budwood evaluate {run.bundle} FOLDER"),
+            Command(purpose="Check that nothing was changed", line=f"budwood verify {run.path}"),
+        ),
+    )
+
+
+def _machine(environment: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    found, versions = environment["machine"], environment["versions"]
+    return (
+        ("CPU", f"{found['cpu']}, {found['cores']} cores"),
+        ("Threads", f"{found['threads']} (all cores gave {found['thread_speedup']:g} times the work of one)"),
+        ("bfloat16", f"{'used' if environment['bf16'] else 'not used'} ({found['bf16_speedup']:g} times float32 here)"),
+        ("Device", found["device"]),
+        ("Allocator", "tuned" if found["tuned_allocator"] else "as the system sets it"),
+        *((name, text) for name, text in sorted(versions.items())),
+    )
+
+
+def _dataset(source: _Source) -> DatasetSummary:
+    parts = source.split["counts"]
+    usable = [r for r in source.catalog.records if r.state == "ok"]
+    classes = []
+    for name in source.catalog.classes:
+        own = [r.path for r in usable if r.label == name]
+        spaced = [own[i] for i in np.linspace(0, len(own) - 1, min(_EXAMPLES, len(own))).astype(int)]
+        counts = tuple(int(parts[part].get(name, 0)) for part in PARTS)
+        classes.append(ClassSummary(name=name, counts=counts, examples=source.pictures(spaced, _EXAMPLES)))
+    return DatasetSummary(
+        num_pictures=len(usable),
+        classes=tuple(classes),
+        parts=PARTS,
+        sizes=_sizes(usable),
+        ignored=source.catalog.ignored,
+    )
+
+
+def _sizes(records: Sequence[ImageRecord]) -> str:
+    counts = Counter((r.width, r.height) for r in records)
+    (width, height), most = counts.most_common(1)[0]
+    if len(counts) == 1:
+        return f"All are {width} × {height} pixels."
+    sides = [min(r.width, r.height) for r in records]
+    return (
+        f"{most} of {len(records)} are {width} × {height} pixels; {len(counts)} sizes in all, "
+        f"shorter sides from {min(sides)} to {max(sides)}."
+    )
+
+
+def _findings(source: _Source, findings: list[dict[str, Any]]) -> tuple[FindingGroup, ...]:
+    """Findings of one check and severity together: sets side by side for duplicates, single pictures for the rest."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault((finding["check"], finding["severity"]), []).append(finding)
+    return tuple(_finding_group(source, check, found) for (check, _), found in groups.items())
+
+
+def _finding_group(source: _Source, check: str, found: list[dict[str, Any]]) -> FindingGroup:
+    together = [f["paths"] for f in found if len(f["paths"]) > 1]
+    single = [path for f in found if len(f["paths"]) == 1 for path in f["paths"]]
+    evidence = [f["evidence"] for f in found]
+    shown = "; ".join(dict.fromkeys(evidence[:3])) + (f"; and {len(evidence) - 3} more" if len(evidence) > 3 else "")
+    as_sets = "duplicate" in check
+    if not as_sets:
+        single, together = [path for f in found for path in f["paths"]], []
+    return FindingGroup(
+        check=check,
+        severity=found[0]["severity"],
+        evidence=shown,
+        pictures=source.pictures(single, _FINDINGS),
+        sets=tuple(source.pictures(paths, 6) for paths in together[:_SETS]),
+        total=len(together) if as_sets else len(single),
+    )
+
+
+def _orientation(training: dict[str, Any]) -> str:
+    augment, views = training["augment"], training["views"]["predict"]
+    flips = {"none": "no flips", "horizontal": "left-right flips", "both": "flips both ways"}[augment["flip"]]
+    turn = "any rotation" if augment["rotation"] >= 180 else f"rotation up to {augment['rotation']:g}°"
+    return (
+        f"{training['orientation'][:1].upper()}{training['orientation'][1:]}. So the training pictures got {flips} and "
+        f"{turn}, and an answer is the mean over {len(views)} view{'s' if len(views) > 1 else ''} of the picture."
+    )
+
+
+def _split(source: _Source) -> SplitSummary:
+    parts, tied = source.split["parts"], source.split["tied"]
+    sets = [group for group in tied if len(group) > 1]
+    return SplitSummary(
+        counts=tuple((part, len(parts[part])) for part in PARTS),
+        num_groups=len(sets),
+        num_grouped_pictures=sum(map(len, sets)),
+        examples=tuple(source.pictures(group, 4) for group in sets[:_SETS]),
+    )
+
+
+def _phases(source: _Source) -> tuple[Phase, ...]:
+    phases: list[Phase] = []
+    head = source.training["head"]
+    if head:
+        phases.append(
+            HeadSelection(
+                title="Head on frozen features",
+                penalties=tuple(head["penalties"]),
+                accuracies=tuple(head["accuracies"]),
+                deviations=tuple(head["deviations"]),
+                chosen=head["chosen"],
+                num_folds=head["num_folds"],
+                note=(
+                    f"{len(head['penalties']) * head['num_folds']} heads were solved together on features of "
+                    f"{head['num_views']} views; the penalty with the lowest log loss was taken"
+                ),
+            )
+        )
+    rows = History.load(source.run.history).rows
+    for stage, best in zip(dict.fromkeys(r.stage for r in rows), source.training["best_epochs"], strict=True):
+        own = [r for r in rows if r.stage == stage]
+        epochs = tuple(
+            EpochRow(epoch=r.epoch, train_loss=r.loss, lr=r.lr, val_loss=r.val_loss, val_accuracy=r.val_accuracy)
+            for r in own
+        )
+        title = f"{stage[:1].upper()}{stage[1:]}"
+        note = "The training loss is on augmented, mixed pictures with smoothed labels, so it stays above the other."
+        phases.append(FineTuning(title=title, epochs=epochs, best_epoch=best, note=note))
+    return tuple(phases)
+
+
+def _model(source: _Source) -> ModelCard:
+    training = source.training
+    size = training["preprocess"]["size"]
+    reason = (
+        "set by the recipe"
+        if source.recipe.model.size
+        else f"the pictures' median shorter side is {training['median_side']} px, the network's own is "
+        f"{training['native_size']} px"
+    )
+    return ModelCard(
+        backbone=training["backbone"]["name"],
+        input_size=size,
+        num_parameters=training["backbone"]["parameters"],
+        num_views=len(training["views"]["predict"]),
+        size_reason=reason,
+        weights_source=training["backbone"]["source"],
+        weights_sha256=training["backbone"]["sha256"],
+    )
+
+
+def _result(source: _Source, predictions: Predictions) -> Result:
+    scores = source.metrics
+    folds = scores.get("cross_validation")
+    return Result(
+        metrics=summarise(predictions, seed=source.recipe.seed),
+        predictions=predictions,
+        selection=tuple(
+            SelectionScore(name=s["name"], value=s["accuracy"], kind=s["kind"], deviation=s["deviation"])
+            for s in scores["selection"]
+        ),
+        baselines=tuple(
+            Baseline(name=b["name"], accuracy=_estimate(b["accuracy"], b["interval"]), sentence=b["sentence"])
+            for b in scores["baselines"]
+        ),
+        refit=scores["refit"],
+        cross_validation=CrossValidation(
+            fold_accuracies=tuple(folds["folds"]),
+            pooled=_estimate(folds["accuracy"]["value"], folds["accuracy"]["interval"]),
+        )
+        if folds
+        else None,
+    )
+
+
+def _estimate(value: float, interval: dict[str, float]) -> Estimate:
+    return Estimate(value=value, interval=Interval(low=interval["low"], high=interval["high"]))
+
+
+def _judged(source: _Source, predictions: Predictions, row: int) -> Judged:
+    assert predictions.targets is not None
+    probs = predictions.probs[row]
+    best = np.argsort(-probs)[:3]
+    return Judged(
+        picture=source.picture(predictions.paths[row]),
+        true=predictions.classes[int(predictions.targets[row])],
+        top=tuple((predictions.classes[int(k)], float(probs[k])) for k in best),
+    )
+
+
+def _mistakes(source: _Source, predictions: Predictions) -> tuple[Judged, ...]:
+    """The most confident wrong answers first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.targets)
+    order = wrong[np.argsort(-predictions.probs[wrong].max(axis=1))] if len(wrong) else wrong
+    return tuple(_judged(source, predictions, int(row)) for row in order[:_MISTAKES])
+
+
+def _unsure(source: _Source, predictions: Predictions) -> tuple[Judged, ...]:
+    """Right answers with the least confidence."""
+    right = np.flatnonzero(predictions.predicted == predictions.targets)
+    order = right[np.argsort(predictions.probs[right].max(axis=1))] if len(right) else right
+    return tuple(_judged(source, predictions, int(row)) for row in order[:6])
