@@ -36,7 +36,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     Raises:
         SettingsError: an override has no ``=``, or its key leads through a value that is no table.
     """
-    result = _deep_copy(values)
+    result: dict[str, Any] = _deep_copy(values)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():

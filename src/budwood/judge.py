@@ -33,7 +33,9 @@ def picture_files(pictures: Sequence[str | Path]) -> list[Path]:
         if given.is_dir():
             found = sorted(_below(given))
             if not found:
-                raise DataError(f"{given} holds no pictures ({', '.join(sorted(SUFFIXES)[:5])}, ...); give another folder")
+                raise DataError(
+                    f"{given} holds no pictures ({', '.join(sorted(SUFFIXES)[:5])}, ...); give another folder"
+                )
             files += found
         elif given.exists():
             files.append(given)

@@ -150,7 +150,10 @@ def _machine(environment: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("CPU", f"{found['cpu']}, {found['cores']} cores"),
         ("Threads", f"{found['threads']} (all cores gave {found['thread_speedup']:g} times the work of one)"),
-        ("bfloat16", f"{'used' if environment['bf16'] else 'not used'} ({found['bf16_speedup']:g} times float32 here)"),
+        (
+            "bfloat16",
+            f"{'used' if environment['bf16'] else 'not used'} ({found['bf16_speedup']:g} times float32 here)",
+        ),
         ("Device", found["device"]),
         ("Allocator", "tuned" if found["tuned_allocator"] else "as the system sets it"),
         *((name, text) for name, text in sorted(versions.items())),

@@ -217,7 +217,11 @@ class _Work:
             classes=dataset.catalog.classes,
             preprocess=preprocess,
             views=trainer.views.predict,
-            training={"recipe": self.recipe.name, "seed": self.recipe.seed, "catalog": dataset.catalog.fingerprint},
+            training={
+                "recipe": self.recipe.name,
+                "seed": self.recipe.seed,
+                "catalog": dataset.catalog.fingerprint,
+            },
             versions=machine.versions(),
         )
 
@@ -283,7 +287,10 @@ class _Work:
         interval = wilson(correct, len(pooled))
         return {
             "folds": [float((t.predicted == t.targets).mean()) for t in tables],
-            "accuracy": {"value": correct / len(pooled), "interval": {"low": interval.low, "high": interval.high}},
+            "accuracy": {
+                "value": correct / len(pooled),
+                "interval": {"low": interval.low, "high": interval.high},
+            },
         }
 
 
@@ -308,4 +315,4 @@ def findings_to_json(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-__all__ = ["Classifier", "Run", "fit", "findings_to_json", "predict_part"]
+__all__ = ["Classifier", "Run", "findings_to_json", "fit", "predict_part"]

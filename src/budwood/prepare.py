@@ -29,7 +29,7 @@ from budwood.errors import SplitError
 from budwood.events import Listener
 from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
-from budwood.models.build import choose_preprocess, store_side
+from budwood.models.build import choose_preprocess
 from budwood.recipe import TINY_PICTURES_PER_CLASS, Recipe
 from budwood.seeding import named_generator
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
@@ -147,7 +147,7 @@ def choose_views(
         measured = _measure_orientation(recipe, dataset, train, source, listen=listen)
     turn_free = measured is not None and measured.turn_free
     mirror_free = measured is not None and measured.mirror_free
-    allowed = FREE_VIEWS if turn_free and mirror_free else MIRROR_VIEWS if mirror_free else (0,)
+    allowed: tuple[int, ...] = FREE_VIEWS if turn_free and mirror_free else MIRROR_VIEWS if mirror_free else (0,)
     if turn_free and not mirror_free:
         allowed = TURN_VIEWS
     if recipe.augment.flip == "both" and recipe.augment.rotation != "auto" and float(recipe.augment.rotation) >= 180:

@@ -204,7 +204,9 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise OutputError(f"{path} is in use by another Budwood process; wait for it or choose another --out") from error
+        raise OutputError(
+            f"{path} is in use by another Budwood process; wait for it or choose another --out"
+        ) from error
     try:
         _clear(path)
         run = RunDir(path)

@@ -35,9 +35,7 @@ class Search:
     def __init__(self) -> None:
         self.thumbs: list[NDArray[np.uint8]] = []
 
-    def __call__(
-        self, thumbs: Sequence[NDArray[np.uint8]], *, listen: Listener = silent
-    ) -> list[DuplicatePair]:
+    def __call__(self, thumbs: Sequence[NDArray[np.uint8]], *, listen: Listener = silent) -> list[DuplicatePair]:
         self.thumbs = list(thumbs)
         return [
             DuplicatePair(i, j, 0.99, "mirrored")
@@ -73,9 +71,7 @@ def scanned(tmp_path: Path) -> tuple[Catalog, PictureStore]:
     return scan(root, store=store), store
 
 
-def test_findings_are_ordered_by_severity_then_check(
-    scanned: tuple[Catalog, PictureStore], search: Search
-) -> None:
+def test_findings_are_ordered_by_severity_then_check(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
     findings = audit(*scanned, spec=AuditSpec()).findings
     assert [(f.severity, f.check) for f in findings] == [
         ("error", "near_duplicate"),
@@ -94,9 +90,7 @@ def test_groups_join_exact_and_near_duplicates(scanned: tuple[Catalog, PictureSt
     assert "mirrored" in result.findings[0].evidence
 
 
-def test_each_distinct_picture_is_compared_once(
-    scanned: tuple[Catalog, PictureStore], search: Search
-) -> None:
+def test_each_distinct_picture_is_compared_once(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
     audit(*scanned)
     assert len(search.thumbs) == 24 + 2  # neither the exact copy nor the bad file
     assert len({thumb.tobytes() for thumb in search.thumbs}) == 26
@@ -108,9 +102,7 @@ def test_search_can_be_left_out(scanned: tuple[Catalog, PictureStore], search: S
     assert result.groups == (("a/00.png", "a/copy.bmp"),)
 
 
-def test_split_of_audited_pictures_ties_what_was_found(
-    scanned: tuple[Catalog, PictureStore], search: Search
-) -> None:
+def test_split_of_audited_pictures_ties_what_was_found(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
     catalog, store = scanned
     groups = audit(catalog, store).groups
     made = split(catalog, groups=groups, spec=SplitSpec(), seed=0)

@@ -199,9 +199,7 @@ def test_brightness_is_judged_in_itself_and_against_the_data(
 
 
 def test_black_frame_is_found_even_when_brightness_varies_widely() -> None:
-    usual = [
-        replace(r, brightness=float(v)) for r, v in zip(many(100), np.linspace(10, 240, 100), strict=True)
-    ]
+    usual = [replace(r, brightness=float(v)) for r, v in zip(many(100), np.linspace(10, 240, 100), strict=True)]
     assert len(find_too_dark(catalog_of(*usual, record("a/x.jpg", brightness=1.0)))) == 1
 
 
@@ -209,9 +207,7 @@ def test_small_class_and_imbalance_are_told_with_their_counts() -> None:
     catalog = catalog_of(*[record(f"big/{n}") for n in range(40)], *[record(f"few/{n}") for n in range(4)])
     small, imbalance = find_class_counts(catalog)
     assert '"few" has 4 readable pictures' in small.evidence
-    assert imbalance.evidence == (
-        '"big" has 40 pictures, "few" 4 (10 times fewer): read the balanced accuracy'
-    )
+    assert imbalance.evidence == ('"big" has 40 pictures, "few" 4 (10 times fewer): read the balanced accuracy')
     assert (small.severity, imbalance.severity) == ("warning", "warning")
 
 

@@ -32,9 +32,7 @@ RECORDS = st.builds(
 )
 
 
-def catalog_of(
-    records: list[ImageRecord], *, extra: tuple[str, ...] = (), ignored: tuple[str, ...] = ()
-) -> Catalog:
+def catalog_of(records: list[ImageRecord], *, extra: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> Catalog:
     classes = tuple(sorted({r.label for r in records} | set(extra)))
     return Catalog(root=Path("/photos"), records=tuple(records), classes=classes, ignored=ignored)
 

@@ -97,9 +97,7 @@ def test_rescan_decodes_new_and_changed_files_only(photos: Path, folder: Path, d
     assert_true(catalog, store)
 
 
-def test_changed_file_of_equal_size_and_mtime_is_noticed(
-    photos: Path, folder: Path, decodes: Decodes
-) -> None:
+def test_changed_file_of_equal_size_and_mtime_is_noticed(photos: Path, folder: Path, decodes: Decodes) -> None:
     for number in range(2):
         Image.new("RGB", (20, 20), (number, 0, 0)).save(photos / f"a/same{number}.bmp")
     stored(photos, folder)

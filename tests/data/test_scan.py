@@ -86,9 +86,7 @@ def test_deeper_folders_belong_to_the_class_folder(photos: Path) -> None:
         ("d/notes.txt", "not a picture file"),
     ],
 )
-def test_what_is_no_picture_of_a_class_is_listed_with_its_reason(
-    photos: Path, name: str, reason: str
-) -> None:
+def test_what_is_no_picture_of_a_class_is_listed_with_its_reason(photos: Path, name: str, reason: str) -> None:
     draw((photos / name).with_suffix(".png")).rename(photos / name)
     catalog = scan(photos)
     assert len(catalog) == 12

@@ -72,27 +72,21 @@ def assert_sound(made: Split, catalog: Catalog, groups: Groups) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(drawn=grouped_catalogs(), seed=st.integers(0, 2**31))
-def test_parts_are_disjoint_complete_whole_and_hold_every_class(
-    drawn: tuple[Catalog, Groups], seed: int
-) -> None:
+def test_parts_are_disjoint_complete_whole_and_hold_every_class(drawn: tuple[Catalog, Groups], seed: int) -> None:
     catalog, groups = drawn
     assert_sound(split(catalog, groups=groups, spec=SplitSpec(), seed=seed), catalog, groups)
 
 
 @settings(max_examples=80, deadline=None)
 @given(drawn=grouped_catalogs(), share=st.floats(0.05, 0.45))
-def test_counts_are_within_the_largest_group_of_the_target(
-    drawn: tuple[Catalog, Groups], share: float
-) -> None:
+def test_counts_are_within_the_largest_group_of_the_target(drawn: tuple[Catalog, Groups], share: float) -> None:
     catalog, groups = drawn
     made = split(catalog, groups=groups, spec=SplitSpec(val=share, test=share), seed=1)
     for name, total in catalog.counts().items():
         largest = max(len(group) for group in groups if group[0].startswith(name))
         for part in ("val", "test"):
             got = class_counts(made, catalog)[part][name]
-            assert (
-                abs(got - max(1.0, total * share)) <= largest + 0.5 + 2
-            )  # 2: rounding and the floor of the others
+            assert abs(got - max(1.0, total * share)) <= largest + 0.5 + 2  # 2: rounding and the floor of the others
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,9 +95,7 @@ def test_counts_are_within_the_largest_group_of_the_target(
     val=st.floats(0.05, 0.3),
     test=st.floats(0.05, 0.3),
 )
-def test_counts_without_groups_are_the_rounded_shares(
-    counts: dict[str, int], val: float, test: float
-) -> None:
+def test_counts_without_groups_are_the_rounded_shares(counts: dict[str, int], val: float, test: float) -> None:
     catalog = catalog_of(counts)
     found = class_counts(split(catalog, groups=(), spec=SplitSpec(val=val, test=test), seed=3), catalog)
     for name, total in counts.items():
@@ -124,9 +116,7 @@ def test_each_picture_is_in_the_test_part_of_one_fold(drawn: tuple[Catalog, Grou
 
 @settings(max_examples=60, deadline=None)
 @given(drawn=grouped_catalogs(distinct=8), data=st.data())
-def test_groups_of_several_labels_are_whole_too_or_refused(
-    drawn: tuple[Catalog, Groups], data: st.DataObject
-) -> None:
+def test_groups_of_several_labels_are_whole_too_or_refused(drawn: tuple[Catalog, Groups], data: st.DataObject) -> None:
     catalog, groups = drawn
     first = data.draw(st.lists(st.sampled_from(groups), min_size=2, max_size=4, unique=True))
     tied = (*groups, tuple(group[0] for group in first))
@@ -283,9 +273,7 @@ def test_unsound_split_is_refused(what: str, words: str) -> None:
 def test_split_of_other_pictures_is_refused() -> None:
     catalog = catalog_of({"a": 20, "b": 20})
     made = split(catalog, groups=(), spec=SplitSpec(), seed=0)
-    changed = replace(
-        catalog, records=(replace(catalog.records[0], pixel_digest="other"), *catalog.records[1:])
-    )
+    changed = replace(catalog, records=(replace(catalog.records[0], pixel_digest="other"), *catalog.records[1:]))
     with pytest.raises(SplitError, match="made for other pictures"):
         check_split(made, changed, ())
 

@@ -113,12 +113,8 @@ def test_each_resample_keeps_the_number_of_pictures_of_each_class() -> None:
 
 def test_bootstrap_is_the_same_for_the_same_seed_only() -> None:
     confusion = np.array([[17, 5], [4, 11]])
-    assert stratified_bootstrap(confusion, recalls, seed=1) == stratified_bootstrap(
-        confusion, recalls, seed=1
-    )
-    assert stratified_bootstrap(confusion, recalls, seed=1) != stratified_bootstrap(
-        confusion, recalls, seed=2
-    )
+    assert stratified_bootstrap(confusion, recalls, seed=1) == stratified_bootstrap(confusion, recalls, seed=1)
+    assert stratified_bootstrap(confusion, recalls, seed=1) != stratified_bootstrap(confusion, recalls, seed=2)
 
 
 def test_bootstrap_in_pieces_draws_as_many(monkeypatch: pytest.MonkeyPatch) -> None:

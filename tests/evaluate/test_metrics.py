@@ -66,9 +66,7 @@ def test_probability_scores_equal_scikit_learn(found: Predictions) -> None:
     probs /= probs.sum(axis=1, keepdims=True)
     floor = np.clip(probs, np.finfo(np.float32).eps, 1)
     floor /= floor.sum(axis=1, keepdims=True)
-    assert metrics.log_loss(found) == pytest.approx(
-        oracle.log_loss(found.targets, floor, labels=labels), abs=1e-4
-    )
+    assert metrics.log_loss(found) == pytest.approx(oracle.log_loss(found.targets, floor, labels=labels), abs=1e-4)
     theirs = oracle.brier_score_loss(found.targets, probs, labels=labels, scale_by_half=False)
     assert metrics.brier(found) == pytest.approx(theirs, abs=1e-5)
 

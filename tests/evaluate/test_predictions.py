@@ -50,9 +50,7 @@ def test_predicted_is_the_most_probable_class() -> None:
     [
         pytest.param(("a",), ("x", "y"), None, "2 x 2, but there are 1 paths", id="too few paths"),
         pytest.param(("a", "b"), ("x",), None, "and 1 classes", id="too few classes"),
-        pytest.param(
-            ("a", "b"), ("x", "y"), np.zeros(3, np.int64), r"expected \(2,\)", id="too many targets"
-        ),
+        pytest.param(("a", "b"), ("x", "y"), np.zeros(3, np.int64), r"expected \(2,\)", id="too many targets"),
     ],
 )
 def test_shapes_that_do_not_agree_are_refused(

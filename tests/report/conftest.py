@@ -39,9 +39,7 @@ def draw_leaf(kind: int, seed: int, *, side: int = 144) -> bytes:
     """JPEG bytes of a gradient with a leaf-like blot, different for each kind and seed."""
     random = np.random.default_rng([kind, seed])
     light = np.linspace(150 + random.integers(60), 205, side)
-    ground = np.stack([light * s for s in random.uniform(0.9, 1.0, 3)], axis=-1)[:, None, :].repeat(
-        side, axis=1
-    )
+    ground = np.stack([light * s for s in random.uniform(0.9, 1.0, 3)], axis=-1)[:, None, :].repeat(side, axis=1)
     ground += random.normal(0, 4, ground.shape)
     image = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
@@ -68,9 +66,7 @@ def draw_predictions(classes: tuple[str, ...], *, per_class: int = 12, seed: int
     probs = np.exp(logits)
     probs /= probs.sum(axis=1, keepdims=True)
     paths = tuple(f"{classes[t]}/IMG_{4100 + i}.jpg" for i, t in enumerate(targets))
-    return Predictions(
-        probs=probs.astype(np.float32), targets=targets.astype(np.int64), paths=paths, classes=classes
-    )
+    return Predictions(probs=probs.astype(np.float32), targets=targets.astype(np.int64), paths=paths, classes=classes)
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +84,7 @@ def make_metrics() -> Callable[..., Metrics]:
 def make_report() -> Callable[..., ReportData]:
     """A whole `ReportData`; ``classes`` gives other names, ``pictures=False`` leaves the thumbnails out."""
 
-    def make(
-        classes: tuple[str, ...] = LEAVES, *, pictures: bool = True, title: str = "leaves-2024"
-    ) -> ReportData:
+    def make(classes: tuple[str, ...] = LEAVES, *, pictures: bool = True, title: str = "leaves-2024") -> ReportData:
         def picture(kind: int, number: int) -> Picture:
             image = draw_leaf(kind, number) if pictures else None
             return Picture(path=f"{classes[kind]}/IMG_{number:04d}.jpg", image=image, label=classes[kind])
@@ -100,9 +94,7 @@ def make_report() -> Callable[..., ReportData]:
     return make
 
 
-def _judged(
-    predictions: Predictions, picture: Callable[[int, int], Picture], *, right: bool
-) -> tuple[Judged, ...]:
+def _judged(predictions: Predictions, picture: Callable[[int, int], Picture], *, right: bool) -> tuple[Judged, ...]:
     assert predictions.targets is not None
     rows = np.flatnonzero((predictions.predicted == predictions.targets) == right)
     rows = rows[np.argsort(predictions.probs[rows].max(axis=1) * (1 if right else -1))][:16]
@@ -111,8 +103,7 @@ def _judged(
             picture=picture(int(predictions.targets[i]), 4100 + int(i)),
             true=predictions.classes[int(predictions.targets[i])],
             top=tuple(
-                (predictions.classes[k], float(predictions.probs[i, k]))
-                for k in np.argsort(-predictions.probs[i])[:3]
+                (predictions.classes[k], float(predictions.probs[i, k])) for k in np.argsort(-predictions.probs[i])[:3]
             ),
         )
         for i in rows
@@ -168,9 +159,7 @@ def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], ti
                 check="near_duplicate",
                 severity="warning",
                 evidence="40 pictures differ from another one only by a crop, a turn or compression.",
-                sets=tuple(
-                    tuple(picture(k % num_classes, 50 + k) for _ in range(2 + k % 2)) for k in range(10)
-                ),
+                sets=tuple(tuple(picture(k % num_classes, 50 + k) for _ in range(2 + k % 2)) for k in range(10)),
                 total=18,
             ),
             FindingGroup(
@@ -194,9 +183,7 @@ def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], ti
             counts=(("train", many - 2 * tested), ("val", tested), ("test", tested)),
             num_groups=17,
             num_grouped_pictures=43,
-            examples=tuple(
-                tuple(picture(k, 90 + k) for _ in range(2 + k % 2)) for k in range(min(3, num_classes))
-            ),
+            examples=tuple(tuple(picture(k, 90 + k) for _ in range(2 + k % 2)) for k in range(min(3, num_classes))),
         ),
         training=(
             HeadSelection(
@@ -238,9 +225,7 @@ def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], ti
             predictions=predictions,
             selection=(SelectionScore(name="head", value=0.891, deviation=0.02),),
             baselines=(
-                Baseline(
-                    name="commonest class", accuracy=majority, sentence="the same answer for every picture."
-                ),
+                Baseline(name="commonest class", accuracy=majority, sentence="the same answer for every picture."),
                 Baseline(
                     name="blank picture",
                     accuracy=majority,

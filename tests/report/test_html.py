@@ -163,9 +163,7 @@ def test_hostile_text_in_every_free_field_stays_text(make_report: Callable[..., 
         machine=((bad, bad),),
         dataset=replace(data.dataset, sizes=bad, ignored=(bad,), parts=(bad, bad, bad)),
         split=replace(data.split, sentence=bad, counts=((bad, 1),)),
-        findings=(
-            FindingGroup(check=bad, severity="error", evidence=bad, pictures=(Picture(path=bad, label=bad),)),
-        ),
+        findings=(FindingGroup(check=bad, severity="error", evidence=bad, pictures=(Picture(path=bad, label=bad),)),),
         model=ModelCard(backbone=bad, input_size=1, num_parameters=1, size_reason=bad, weights_source=bad),
     )
     parsed = Page(html.render(data))
@@ -210,9 +208,7 @@ def test_pictures_are_embedded_only_when_they_are_pictures(page: str) -> None:
     assert html.data_uri(None) is None
     sources = [a["src"] for tag, a in Page(page).tags if tag == "img"]
     assert len(sources) > 50
-    assert all(
-        base64.b64decode(source.partition(",")[2], validate=True)[:3] == b"\xff\xd8\xff" for source in sources
-    )
+    assert all(base64.b64decode(source.partition(",")[2], validate=True)[:3] == b"\xff\xd8\xff" for source in sources)
 
 
 def test_every_picture_and_plot_has_words_for_it(page: str) -> None:

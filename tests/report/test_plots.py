@@ -44,9 +44,7 @@ def all_plots(data: ReportData) -> Iterator[str]:
         yield plots.score_strip(data.result, narrow=narrow)
     yield plots.confusion(data.result.metrics)
     for phase in data.training:
-        yield (
-            plots.head_selection(phase) if isinstance(phase, HeadSelection) else plots.training_curves(phase)
-        )
+        yield (plots.head_selection(phase) if isinstance(phase, HeadSelection) else plots.training_curves(phase))
 
 
 def metrics_of(answers: list[int], targets: list[int], classes: tuple[str, ...]) -> Metrics:
@@ -101,9 +99,7 @@ def test_dollar_signs_are_no_formula(make_metrics: Callable[..., Metrics]) -> No
 
 
 @pytest.mark.parametrize("num_classes", [2, 12, 50])
-def test_confusion_matrix_names_every_class_up_to_50(
-    num_classes: int, make_metrics: Callable[..., Metrics]
-) -> None:
+def test_confusion_matrix_names_every_class_up_to_50(num_classes: int, make_metrics: Callable[..., Metrics]) -> None:
     svg = plots.confusion(make_metrics(num_classes))
     assert texts(svg).count("class_") == 2 * num_classes
 
@@ -136,9 +132,7 @@ def test_class_without_pictures_and_single_part_can_be_drawn() -> None:
     "rows",
     [
         pytest.param((EpochRow(epoch=1, train_loss=1.0, lr=0.0),), id="one epoch, no validation, lr 0"),
-        pytest.param(
-            (EpochRow(epoch=1, train_loss=float("nan"), lr=1e-3, val_loss=float("inf")),), id="not finite"
-        ),
+        pytest.param((EpochRow(epoch=1, train_loss=float("nan"), lr=1e-3, val_loss=float("inf")),), id="not finite"),
         pytest.param((), id="no epoch"),
         pytest.param(
             tuple(EpochRow(epoch=e, train_loss=1 / e, lr=1.0, val_accuracy=0.5) for e in range(1, 200)),
@@ -155,9 +149,7 @@ def test_curves_of_unusual_trainings_can_be_drawn(rows: tuple[EpochRow, ...]) ->
 @pytest.mark.parametrize("penalties", [(0.0, 0.1, 1.0), (0.01,), (0.0,)], ids=str)
 def test_head_selection_with_a_zero_or_a_single_penalty_can_be_drawn(penalties: tuple[float, ...]) -> None:
     some = tuple(0.5 for _ in penalties)
-    phase = HeadSelection(
-        title="t", penalties=penalties, accuracies=some, deviations=some, chosen=0, num_folds=3
-    )
+    phase = HeadSelection(title="t", penalties=penalties, accuracies=some, deviations=some, chosen=0, num_folds=3)
     found = texts(plots.head_selection(phase))
     assert "chosen: 50.0 %" in found
     assert f"{penalties[0]:g}" in found

@@ -69,13 +69,11 @@ class Augment:
         matrices, colours = self.draw(records, epoch)
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
         grid = functional.affine_grid(torch.from_numpy(matrices), list(images.shape), align_corners=False)
-        images = functional.grid_sample(
-            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-        )
+        images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         return self.preprocess.standardise(_recolour(images, torch.from_numpy(colours)))
 
     def draw(self, records: Sequence[int], epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Affine matrices ``[B, 2, 3]`` (output to input, in -1..1) and (brightness, contrast, saturation) ``[B, 3]``."""
+        """Affine matrices ``[B, 2, 3]`` (output to input, -1..1); (brightness, contrast, saturation) ``[B, 3]``."""
         spec = self.spec
         limits = np.array([spec.brightness, spec.contrast, spec.saturation])
         matrices = np.empty((len(records), 2, 3), dtype=np.float32)

@@ -16,7 +16,9 @@ _SIDE = 320
 def run(
     photos: options.Photos,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all findings as JSON.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when anything worse than info is found.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 when anything worse than info is found.")
+    ] = False,
 ) -> int:
     """Check a folder: unreadable files, duplicates, near-duplicates, odd sizes, light, class counts."""
     from budwood.cache import pictures_folder
@@ -54,5 +56,7 @@ def _print(catalog: Any, result: Any) -> None:
     for finding in result.findings:
         paths = ", ".join(finding.paths[:3]) + (f" and {len(finding.paths) - 3} more" if len(finding.paths) > 3 else "")
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "")
-        table.add_row(Text(finding.severity, style=colour), *(Text(t) for t in (finding.check, finding.evidence, paths)))
+        table.add_row(
+            Text(finding.severity, style=colour), *(Text(t) for t in (finding.check, finding.evidence, paths))
+        )
     console.print(table)

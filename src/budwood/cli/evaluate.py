@@ -43,9 +43,7 @@ def run(
     table = Table("class", "pictures", "precision", "recall", "F1 (95 % interval)")
     for row in metrics.per_class:
         f1 = f"{row.f1.value:.3f} ({row.f1.interval.low:.3f}-{row.f1.interval.high:.3f})"
-        table.add_row(
-            Text(row.name), str(row.support), f"{row.precision.value:.3f}", f"{row.recall.value:.3f}", f1
-        )
+        table.add_row(Text(row.name), str(row.support), f"{row.precision.value:.3f}", f"{row.recall.value:.3f}", f1)
     console.print(table)
     if out:
         write_json(out / "metrics.json", values)

@@ -15,16 +15,21 @@ def run(
     photos: options.Photos,
     recipe: options.RecipeName = "probe",
     overrides: options.Overrides = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<time>")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<time>")
+    ] = None,
     seed: options.Seed = None,
     folds: options.Folds = None,
     split_file: Annotated[
         Path | None, typer.Option("--split", help="Use this split file (from `budwood split`).")
     ] = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="After scoring, train what ships on all parts with the chosen settings.")
+        bool,
+        typer.Option("--refit", help="After scoring, train what ships on all parts with the chosen settings."),
     ] = False,
-    tiny: Annotated[bool, typer.Option("--tiny", help="A run of seconds with an untrained network, to try things.")] = False,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="A run of seconds with an untrained network, to try things.")
+    ] = False,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
 ) -> None:

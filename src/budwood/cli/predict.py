@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or the folder of a run.", show_default=False)],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv or .json file.", show_default="stdout")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .csv or .json file.", show_default="stdout")
+    ] = None,
     form: Annotated[Literal["csv", "json"] | None, typer.Option("--format", help="csv or json.")] = None,
     threads: options.Threads = None,
 ) -> None:

@@ -16,9 +16,13 @@ def print_run(run: Run) -> None:
     scores = run.metrics
     test = scores["test"]
     console.print()
-    console.print(f"[bold]test accuracy {interval_text(test['accuracy'])}[/] on {test['num_pictures']} pictures, scored once")
+    console.print(
+        f"[bold]test accuracy {interval_text(test['accuracy'])}[/] on {test['num_pictures']} pictures, scored once"
+    )
     for selection in scores["selection"]:
-        console.print(f"  selection score {selection['accuracy']:.3f}  [dim]{selection['name']}: {selection['kind']}[/]")
+        console.print(
+            f"  selection score {selection['accuracy']:.3f}  [dim]{selection['name']}: {selection['kind']}[/]"
+        )
     for baseline in scores["baselines"]:
         console.print(f"  {baseline['name']} {baseline['accuracy']:.3f}", highlight=False)
     folds = scores.get("cross_validation")

@@ -22,7 +22,10 @@ def run(
     if is_run and not (folder / MANIFEST_NAME).is_file():
         state = RunDir(folder).read_status()["state"]
         if state != "done":
-            typer.echo(f"{folder} is a run that is {state}: it was never sealed, so there is nothing to verify", err=True)
+            typer.echo(
+                f"{folder} is a run that is {state}: it was never sealed, so there is nothing to verify",
+                err=True,
+            )
             return 1
     problems = check_manifest(folder, skip=[LOCK_NAME])
     for bundle in ("bundle", "bundle-scored"):

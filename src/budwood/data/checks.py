@@ -187,9 +187,7 @@ def find_class_counts(catalog: Catalog) -> list[Finding]:
             f" ({ratio:.3g} times fewer): read the balanced accuracy"
         )
         severity: Severity = "warning" if ratio >= IMBALANCE_WARNING else "info"
-        findings.append(
-            Finding(check="class_counts", severity=severity, paths=(), evidence=evidence, score=ratio)
-        )
+        findings.append(Finding(check="class_counts", severity=severity, paths=(), evidence=evidence, score=ratio))
     return findings
 
 

@@ -34,7 +34,9 @@ _BLOCK = 256  # pictures whose windows are held at once: 256 x 233 x 64 float32 
 
 Progress = Callable[[int], None]
 Hits = NDArray[np.void]
-_HIT = np.dtype([("whole", np.int32), ("owner", np.int32), ("turn", np.int8), ("window", np.int16), ("score", np.float32)])
+_HIT = np.dtype(
+    [("whole", np.int32), ("owner", np.int32), ("turn", np.int8), ("window", np.int16), ("score", np.float32)]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

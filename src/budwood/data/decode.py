@@ -132,9 +132,7 @@ def _open(data: bytes, *, max_pixels: int) -> Image.Image:
     if min(width, height) < 1:
         raise UnreadableImage("a picture without pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnreadableImage(
-            f"a strip of {width} x {height} pixels, longer than {MAX_ASPECT} times its width"
-        )
+        raise UnreadableImage(f"a strip of {width} x {height} pixels, longer than {MAX_ASPECT} times its width")
     return image
 
 

@@ -77,9 +77,7 @@ def dihedral(image: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     return np.rot90(np.fliplr(image) if k >= 4 else image, k % 4)
 
 
-def near_duplicate_pairs(
-    pictures: Sequence[NDArray[np.uint8]], *, listen: Listener = silent
-) -> list[DuplicatePair]:
+def near_duplicate_pairs(pictures: Sequence[NDArray[np.uint8]], *, listen: Listener = silent) -> list[DuplicatePair]:
     """Pairs of pictures that show one exposure; their connected components are the groups of copies.
 
     Not every pair of a group is listed. The result does not depend on the order of the pictures.

@@ -65,9 +65,7 @@ def read_catalog(path: Path, root: Path) -> Catalog:
 
 def _record(values: dict[str, str], *, where: str) -> ImageRecord:
     if values["state"] not in get_args(State):
-        raise IntegrityError(
-            f"{where}: the state {values['state']!r} is none of {', '.join(get_args(State))}"
-        )
+        raise IntegrityError(f"{where}: the state {values['state']!r} is none of {', '.join(get_args(State))}")
     typed: dict[str, str | int | float] = dict(values)
     try:
         typed.update({name: int(values[name]) for name in _INTEGERS})

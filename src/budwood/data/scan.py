@@ -51,9 +51,7 @@ class _Found:
         self.ignored.append(f"{escape_name(name)}: {reason}")
 
 
-def scan(
-    root: Path, *, store: PictureStore | None = None, listen: Listener = silent, workers: int = 2
-) -> Catalog:
+def scan(root: Path, *, store: PictureStore | None = None, listen: Listener = silent, workers: int = 2) -> Catalog:
     """Read every picture below ``root`` once and describe it.
 
     Args:
@@ -103,9 +101,7 @@ def _walk(root: Path) -> _Found:
             entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
         except OSError as error:
             if not folder:
-                raise UsageError(
-                    f"{root} cannot be read ({error.strerror}); check its permissions"
-                ) from error
+                raise UsageError(f"{root} cannot be read ({error.strerror}); check its permissions") from error
             found.ignore(folder, f"the folder cannot be read ({(error.strerror or 'error').lower()})")
             continue
         for entry in entries:
@@ -244,11 +240,7 @@ def _check_usable(catalog: Catalog, *, loose: int) -> None:
     if not catalog.records and loose:
         raise DataError(f"{root} holds {loose} pictures directly, and no class folders. {EXPECTED}")
     if not catalog.records:
-        what = (
-            f"no pictures ({len(catalog.ignored)} other entries)"
-            if catalog.ignored
-            else "nothing: it is empty"
-        )
+        what = f"no pictures ({len(catalog.ignored)} other entries)" if catalog.ignored else "nothing: it is empty"
         raise DataError(f"{root} holds {what}. {EXPECTED}")
     if len(names) == 1:
         raise DataError(
@@ -261,6 +253,4 @@ def _check_usable(catalog: Catalog, *, loose: int) -> None:
             f" such as {root / 'train'}, or put all pictures of a class into one folder"
         )
     if not catalog.usable().records:
-        raise DataError(
-            f"none of the {len(catalog)} pictures in {root} can be read ({catalog.records[0].reason})"
-        )
+        raise DataError(f"none of the {len(catalog)} pictures in {root} can be read ({catalog.records[0].reason})")

@@ -188,9 +188,7 @@ def _check_enough(units: Sequence[_Unit], classes: Sequence[str], *, need: int, 
             )
 
 
-def _place(
-    units: Sequence[_Unit], targets: Mapping[str, Sequence[float]], *, seed: int
-) -> list[tuple[int, ...]]:
+def _place(units: Sequence[_Unit], targets: Mapping[str, Sequence[float]], *, seed: int) -> list[tuple[int, ...]]:
     """The indices of each part; other orders are tried when units of several classes leave one uncovered."""
     for attempt in range(ATTEMPTS):
         parts = _place_once(units, targets, salt=f"{seed}/{attempt}")

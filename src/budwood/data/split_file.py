@@ -24,9 +24,7 @@ def write_split(split: Split, catalog: Catalog, path: Path) -> None:
         {
             "seed": split.seed,
             "fingerprint": split.catalog_fingerprint,
-            "counts": {
-                part: {name: found[name] for name in catalog.classes} for part, found in counts.items()
-            },
+            "counts": {part: {name: found[name] for name in catalog.classes} for part, found in counts.items()},
             "parts": {part: [records[i].path for i in indices] for part, indices in split.parts.items()},
             "tied": [list(group) for group in split.groups],
         },
@@ -48,8 +46,7 @@ def read_split(path: Path, catalog: Catalog) -> Split:
         others = sorted(set(values["parts"]) - set(PARTS))
     except (KeyError, TypeError, ValueError) as error:
         raise SplitError(
-            f"{path} is no split: expected seed, fingerprint, tied, and parts with"
-            f" {', '.join(PARTS)}; make a new one"
+            f"{path} is no split: expected seed, fingerprint, tied, and parts with {', '.join(PARTS)}; make a new one"
         ) from error
     if others:
         raise SplitError(f"{path} names the part {others[0]!r}; expected {', '.join(PARTS)}")
@@ -58,13 +55,9 @@ def read_split(path: Path, catalog: Catalog) -> Split:
     for part, paths in named.items():
         for name in paths:
             if name not in index:
-                raise SplitError(
-                    f"{path}: {part} names {name}, which is not among these pictures; make a new split"
-                )
+                raise SplitError(f"{path}: {part} names {name}, which is not among these pictures; make a new split")
             if name in part_of:
-                raise SplitError(
-                    f"{path}: {name} is in {part_of[name]} and again in {part}; name each picture once"
-                )
+                raise SplitError(f"{path}: {name} is in {part_of[name]} and again in {part}; name each picture once")
             part_of[name] = part
     parts = {part: tuple(sorted(index[name] for name in paths)) for part, paths in named.items()}
     return Split(parts=parts, seed=seed, catalog_fingerprint=fingerprint, groups=groups)

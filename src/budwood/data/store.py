@@ -99,9 +99,7 @@ class PictureStore:
         record = found[1]
         return record if record.state != "ok" or record.pixel_digest in self else None
 
-    def remember(
-        self, root: Path, record: ImageRecord, *, stamp: Stamp, image: NDArray[np.uint8] | None
-    ) -> None:
+    def remember(self, root: Path, record: ImageRecord, *, stamp: Stamp, image: NDArray[np.uint8] | None) -> None:
         """Keep what a scan found, inside `writing`; ``image`` is the decoded picture of a readable record."""
         if image is not None:
             self._append(record.pixel_digest, reduce_to(image, self.side))
@@ -128,9 +126,7 @@ class PictureStore:
         if len(flat) != place.end - place.offset or zlib.crc32(flat.data) != place.checksum:
             self._damaged.add(digest)
             self._index.pictures.pop(digest, None)
-            raise IntegrityError(
-                f"the picture {digest[:12]} in {self.folder} was changed; scan the folder again"
-            )
+            raise IntegrityError(f"the picture {digest[:12]} in {self.folder} was changed; scan the folder again")
         return flat.reshape(place.height, place.width, 3)
 
     def fetch(self, catalog: Catalog, record: ImageRecord) -> NDArray[np.uint8]:
@@ -156,9 +152,7 @@ class PictureStore:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise OutputError(
-                f"cannot write the picture cache {self.folder} ({reason}); free some space"
-            ) from error
+            raise OutputError(f"cannot write the picture cache {self.folder} ({reason}); free some space") from error
 
     def _mapped(self, end: int) -> NDArray[np.uint8]:
         with self._guard:

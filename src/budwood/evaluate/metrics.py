@@ -171,9 +171,7 @@ def confused_pairs(metrics: Metrics, *, limit: int = 8) -> tuple[ConfusedPair, .
     return tuple(pairs[:limit])
 
 
-def summarise(
-    predictions: Predictions, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
-) -> Metrics:
+def summarise(predictions: Predictions, *, seed: int = 0, resamples: int = 1000, level: float = 0.95) -> Metrics:
     """All scores of labelled predictions, with intervals.
 
     Accuracy, recall and precision are proportions and carry Wilson's interval, F1 carries `wilson_f1`;

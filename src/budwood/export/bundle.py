@@ -145,7 +145,7 @@ class Bundle:
         if self._fast is None:
             size = self.facts.preprocess.size
             folded = fold_batch_norm(self.model, torch.zeros(2, 3, size, size))
-            self._fast = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._fast = folded.to(memory_format=torch.channels_last)
         return self._fast
 
     def _decode(self, paths: Sequence[str | Path]) -> Iterator[NDArray[np.uint8] | Unreadable]:
@@ -192,7 +192,9 @@ def read_facts(folder: Path) -> BundleFacts:
     values = read_json(folder / _FACTS)
     try:
         if values["format"] != FORMAT:
-            raise IntegrityError(f"{folder} has bundle format {values['format']}, this Budwood reads {FORMAT}: update it")
+            raise IntegrityError(
+                f"{folder} has bundle format {values['format']}, this Budwood reads {FORMAT}: update it"
+            )
         return BundleFacts(
             spec=ModelSpec.model_validate(values["model"]),
             classes=tuple(values["classes"]),

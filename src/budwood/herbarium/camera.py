@@ -28,17 +28,11 @@ def _illumination(size: int, light: Light, generator: Generator) -> Canvas:
     """A falling gradient, in sun with the soft shadows of twigs above, in every lens a vignette."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     along = light.x * line[None, :] + light.y * line[:, None]
-    field = (
-        1
-        + generator.uniform(0, 0.3) * along
-        - generator.uniform(0, 0.18) * (line[None] ** 2 + line[:, None] ** 2)
-    )
+    field = 1 + generator.uniform(0, 0.3) * along - generator.uniform(0, 0.18) * (line[None] ** 2 + line[:, None] ** 2)
     if generator.random() < 0.25 + 0.35 * light.hardness:
         dapple = noise_field(generator, size, cells=generator.uniform(2, 7))
         edge = generator.uniform(2, 9)
-        field *= 1 - generator.uniform(0.25, 0.6) / (
-            1 + np.exp(-edge * (dapple - generator.uniform(-0.3, 0.8)))
-        )
+        field *= 1 - generator.uniform(0.25, 0.6) / (1 + np.exp(-edge * (dapple - generator.uniform(-0.3, 0.8))))
     return np.asarray(field, np.float32)
 
 
@@ -57,16 +51,12 @@ def _expose(photo: Canvas, generator: Generator) -> Canvas:
     """Exposure, contrast, saturation and white balance, then sensor noise."""
     bright = max(0.05, float(photo.mean()))
     gain = (0.36 / bright) ** 0.5 * np.exp(generator.normal(0.05, 0.2))
-    cast = np.exp(
-        generator.normal(0, 0.07) * np.array([1, 0, -1]) + generator.normal(0, 0.035) * np.array([0, 1, 0])
-    )
+    cast = np.exp(generator.normal(0, 0.07) * np.array([1, 0, -1]) + generator.normal(0, 0.035) * np.array([0, 1, 0]))
     photo = photo * (gain * cast).astype(np.float32)
     grey = photo.mean(axis=2, keepdims=True)
     photo = grey + (photo - grey) * np.float32(generator.uniform(0.7, 1.25))
     photo = np.float32(0.4) + (photo - np.float32(0.4)) * np.float32(generator.uniform(0.75, 1.25))
-    photo = (
-        1 - np.log1p(np.exp(12 * (1 - np.maximum(photo, 0)))) / 12
-    )  # highlights roll off instead of clipping
+    photo = 1 - np.log1p(np.exp(12 * (1 - np.maximum(photo, 0)))) / 12  # highlights roll off instead of clipping
     spread = generator.gamma(2.0, 0.006)
     noise = generator.standard_normal(photo.shape, dtype=np.float32)
     return np.asarray(photo + noise * np.float32(spread) * (0.5 + np.sqrt(np.clip(photo, 0, 1))), np.float32)

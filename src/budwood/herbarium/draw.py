@@ -147,9 +147,7 @@ def _check(num_pictures: int, faults: bool, species: Sequence[str]) -> None:
         raise UsageError(f"species to draw: {found}; expected distinct names out of {', '.join(SPECIES)}")
     if faults and (num_pictures < MIN_FAULTY or len(species) < 2):
         found = f"{num_pictures} pictures of {len(species)} species"
-        raise UsageError(
-            f"{found} are too few to plant faults; draw at least {MIN_FAULTY} of 2, or use faults=False"
-        )
+        raise UsageError(f"{found} are too few to plant faults; draw at least {MIN_FAULTY} of 2, or use faults=False")
 
 
 def _file_bytes(sheet: Sheet, photos: Path, *, seed: int, size: int) -> bytes:
@@ -168,9 +166,7 @@ def _file_bytes(sheet: Sheet, photos: Path, *, seed: int, size: int) -> bytes:
     if fault is not None and fault.kind == "over_dark":
         pixels = darken(pixels, generator)
     data = encode_jpeg(pixels, quality)
-    return (
-        break_file(data, fault.how, generator) if fault is not None and fault.kind == "unreadable" else data
-    )
+    return break_file(data, fault.how, generator) if fault is not None and fault.kind == "unreadable" else data
 
 
 def _truth(sheets: Sequence[Sheet], seed: int) -> dict[str, object]:

@@ -61,10 +61,7 @@ def paint_blades(canvas: Canvas, generator: Generator, *, count: int, blur: floa
 def _rough(generator: Generator, size: int) -> Plane:
     """Fine and coarse lightness noise; the strength differs from picture to picture."""
     strength = generator.uniform(0.5, 1.3)
-    fine = (
-        noise_field(generator, size, cells=size / 3) * 0.1
-        + noise_field(generator, size, cells=size / 9) * 0.08
-    )
+    fine = noise_field(generator, size, cells=size / 3) * 0.1 + noise_field(generator, size, cells=size / 9) * 0.08
     return np.asarray((fine + noise_field(generator, size, cells=6) * 0.1) * strength, np.float32)
 
 

@@ -127,9 +127,7 @@ def _smooth_half(corners: Curve, roundness: float) -> Curve:
     points = np.stack([np.interp(steps, walked, corners[:, i]) for i in (0, 1)], axis=1)
     mirrored = np.concatenate([points[::-1] * [1, -1], points[1:-1], points[::-1] * [1, -1]])
     smooth = gaussian_filter1d(mirrored, roundness * _HALF_POINTS, axis=0)[_HALF_POINTS - 1 :][:_HALF_POINTS]
-    pull = (
-        np.linspace(-1, 1, _HALF_POINTS)[:, None] ** 8
-    )  # back to the true ends, where smoothing cut them off
+    pull = np.linspace(-1, 1, _HALF_POINTS)[:, None] ** 8  # back to the true ends, where smoothing cut them off
     blended: Curve = smooth * (1 - pull) + points * pull
     return blended
 
@@ -151,9 +149,7 @@ def _serrate(half: Curve, teeth: int, depth: float, generator: np.random.Generat
 
 
 def _pinnate_veins(traits: Traits, half: Curve, generator: np.random.Generator) -> list[Curve]:
-    starts = np.linspace(0.02, 0.8, traits.num_veins) * half[-1, 0] + generator.normal(
-        0, 0.012, traits.num_veins
-    )
+    starts = np.linspace(0.02, 0.8, traits.num_veins) * half[-1, 0] + generator.normal(0, 0.012, traits.num_veins)
     side = np.sign(half[len(half) // 2, 1])
     veins = []
     for i, start in enumerate(starts):
@@ -174,9 +170,7 @@ def _palmate_veins(traits: Traits, half: Curve, generator: np.random.Generator) 
         veins.append(main)
         across = np.array([-end[1], end[0]])
         for start in np.linspace(3, 8, traits.num_veins).astype(int):
-            veins += [
-                _arc(main[start], main[start] + end * 0.2 + s * across * 0.16, sag=0.05 * s) for s in (-1, 1)
-            ]
+            veins += [_arc(main[start], main[start] + end * 0.2 + s * across * 0.16, sag=0.05 * s) for s in (-1, 1)]
     for start in (0.45, 0.6, 0.75):
         side = np.sign(half[len(half) // 2, 1])
         veins.append(_arc(np.array([start, 0.0]), np.array([start + 0.16, 0.2 * side]), sag=0.0))

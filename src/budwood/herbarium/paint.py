@@ -71,9 +71,7 @@ def paint_leaf(canvas: Canvas, leaf: Leaf, look: Look, light: Light, generator: 
         _blend(crop, _surface(local, blade, look, light, generator), blade)
 
 
-def _surface(
-    leaf: Leaf, blade: Plane, look: Look, light: Light, generator: np.random.Generator
-) -> NDArray[np.float32]:
+def _surface(leaf: Leaf, blade: Plane, look: Look, light: Light, generator: np.random.Generator) -> NDArray[np.float32]:
     """The colours of the blade ``[H, W, 3]``, lit; outside the blade they mean nothing."""
     size = (blade.shape[1], blade.shape[0])
     veins = _vein_mask(leaf, size, look)
@@ -84,9 +82,7 @@ def _surface(
     lit = (slope_x * -light.x + slope_y * -light.y) * look.length * 0.1
     field = noise_field(generator, max(size), cells=4 + 3 * generator.random())[: size[1], : size[0]]
     grain = noise_field(generator, max(size), cells=max(size) / 4)[: size[1], : size[0]]
-    shade = (
-        1 + (0.35 + 0.65 * light.hardness) * lit + look.fold * (right - 0.5) + 0.05 * field + 0.025 * grain
-    )
+    shade = 1 + (0.35 + 0.65 * light.hardness) * lit + look.fold * (right - 0.5) + 0.05 * field + 0.025 * grain
     colour = look.colour * np.maximum(shade, 0.25)[..., None]
     pale = look.colour * 0.8 + np.array([0.26, 0.28, 0.18], np.float32)
     colour += (pale - colour) * (look.vein * veins)[..., None]

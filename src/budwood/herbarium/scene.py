@@ -74,9 +74,7 @@ def _paint_plant(canvas: Canvas, traits: Traits, light: Light, generator: Genera
         look = _choose_look(traits, seat, light, generator, colour=colour.astype(np.float32), length=length)
         bend = generator.normal(0, 0.7 if traits.venation == "parallel" else 0.3)
         at, tilt = np.array([seat.x, seat.y]) * canvas.shape[0], 0.3 * generator.beta(1, 3)
-        leaf = place(
-            grow_leaf(traits, generator), at=at, angle=seat.angle, length=length, bend=bend, tilt=tilt
-        )
+        leaf = place(grow_leaf(traits, generator), at=at, angle=seat.angle, length=length, bend=bend, tilt=tilt)
         paint_leaf(canvas, leaf, look, light, generator)
 
 
@@ -148,9 +146,7 @@ def _twig(traits: Traits, zoom: float, generator: Generator) -> list[Seat]:
         side = (-1) ** i * spread if i < count - 1 else 0.0
         x, y = middle + along * step + generator.normal(0, 0.01, 2)
         length = generator.uniform(0.6, 0.9)
-        seats.append(
-            Seat(x=float(x), y=float(y), angle=angle + side + generator.normal(0, 0.12), length=length)
-        )
+        seats.append(Seat(x=float(x), y=float(y), angle=angle + side + generator.normal(0, 0.12), length=length))
     return seats
 
 

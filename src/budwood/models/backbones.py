@@ -26,7 +26,7 @@ _PROBE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packaged:
-    """Weights that come as a package from the registry: the timm architecture, the package, its class, the input size."""
+    """Weights that come as a package from the registry: timm's architecture, the package, its input."""
 
     architecture: str
     package: str
@@ -151,7 +151,11 @@ def _packaged(name: str, *, pretrained: bool, weights: Path | None, drop_path: f
 
     entry = PACKAGED[name]
     preprocess = Preprocess(
-        size=entry.size, crop_fraction=entry.crop_fraction, mean=_LITE_MEAN, std=_LITE_STD, interpolation="bicubic"
+        size=entry.size,
+        crop_fraction=entry.crop_fraction,
+        mean=_LITE_MEAN,
+        std=_LITE_STD,
+        interpolation="bicubic",
     )
     module = timm.create_model(entry.architecture, pretrained=False, num_classes=0, drop_path_rate=drop_path)
     if not pretrained:
@@ -170,7 +174,7 @@ def _packaged(name: str, *, pretrained: bool, weights: Path | None, drop_path: f
 
 def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: float) -> Backbone:
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
 
     options: dict[str, Any] = {"num_classes": 0, "pretrained": False}
     source, digest = "random weights", ""
@@ -188,7 +192,7 @@ def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: 
         raise
     except Exception as error:  # timm and the hub raise many kinds; the user needs one message
         raise BackboneError(_cannot_load(name, error)) from error
-    cfg = resolve_model_data_config(module)
+    cfg = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
     preprocess = Preprocess(
         size=int(cfg["input_size"][-1]),
         crop_fraction=float(cfg["crop_pct"]),
@@ -350,6 +354,5 @@ def _not_reachable(name: str, why: str) -> str:
 def _cannot_load(name: str, error: Exception) -> str:
     text = str(error).strip().splitlines()
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-    return (
-        f"the backbone {name} cannot be built{offline}: {type(error).__name__}: {text[0] if text else 'no reason given'}"
-    )
+    reason = text[0] if text else "no reason given"
+    return f"the backbone {name} cannot be built{offline}: {type(error).__name__}: {reason}"

@@ -60,16 +60,12 @@ class Classifier(nn.Module):
 def open_backbone(spec: ModelSpec) -> Backbone:
     """Load the backbone that ``spec`` names, with its weights."""
     weights = Path(spec.weights).expanduser() if spec.weights else None
-    return load_backbone(
-        spec.backbone, pretrained=spec.pretrained, weights=weights, drop_path=spec.drop_path
-    )
+    return load_backbone(spec.backbone, pretrained=spec.pretrained, weights=weights, drop_path=spec.drop_path)
 
 
 def attach_head(backbone: Backbone, *, num_classes: int, dropout: float) -> Classifier:
     """A `Classifier` on ``backbone``'s module; the head starts at zero, so that all classes are equally likely."""
-    model = Classifier(
-        backbone.module, num_features=backbone.num_features, num_classes=num_classes, dropout=dropout
-    )
+    model = Classifier(backbone.module, num_features=backbone.num_features, num_classes=num_classes, dropout=dropout)
     nn.init.zeros_(model.head.weight)
     nn.init.zeros_(model.head.bias)
     return model

@@ -168,9 +168,7 @@ def _verdict(result: Result) -> str:
     if found.interval.low > best.accuracy.value:
         return start + "The whole interval lies above that: the model has learnt something from the pictures."
     if found.value > best.accuracy.value:
-        return (
-            start + "The interval reaches down to it, so this test part cannot show that the model is better."
-        )
+        return start + "The interval reaches down to it, so this test part cannot show that the model is better."
     return start + "The model is no better than that on this test part."
 
 

@@ -38,16 +38,12 @@ def class_counts(dataset: DatasetSummary, *, narrow: bool = False) -> str:
         for part, name in enumerate(dataset.parts):
             counts = [row.counts[part] for row in dataset.classes]
             colour = _PART_COLOURS[part % len(_PART_COLOURS)]
-            bars = axes.barh(
-                range(len(counts)), counts, left=left, color=colour, height=0.62, label=plain(name)
-            )
+            bars = axes.barh(range(len(counts)), counts, left=left, color=colour, height=0.62, label=plain(name))
             for bar, row, count in zip(bars, dataset.classes, counts, strict=True):
                 bar.set_gid(f"{TIP}{plain(row.name)}, {plain(name)}: {count}")
             left = [a + b for a, b in zip(left, counts, strict=True)]
         for y, total in enumerate(left):
-            axes.annotate(
-                str(total), (total, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED
-            )
+            axes.annotate(str(total), (total, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED)
         axes.set_xlim(0, max(left, default=1) * 1.07 or 1)
         axes.set_xlabel("pictures")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -69,9 +65,7 @@ def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
         axes.fill_between(x, low, high, color=SAGE, alpha=0.4, linewidth=0)
         axes.plot(x, phase.accuracies, color=LEAF, marker="o", markersize=4.5, linewidth=2)
         best = (x[phase.chosen], phase.accuracies[phase.chosen])
-        axes.plot(
-            *best, marker="o", markersize=12, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5
-        )
+        axes.plot(*best, marker="o", markersize=12, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5)
         axes.annotate(
             f"chosen: {_percent(best[1])}",
             best,
@@ -86,9 +80,7 @@ def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
         axes.set_xticks(x[::step], [f"{p:g}" for p in phase.penalties[::step]])
         axes.margins(x=0.09, y=0.25)
         axes.set_xlabel("penalty (stronger to the right)")
-        axes.set_title(
-            "accuracy, mean and deviation over folds", fontsize=12, fontweight="normal", color=MUTED
-        )
+        axes.set_title("accuracy, mean and deviation over folds", fontsize=12, fontweight="normal", color=MUTED)
         _percent_axis(axes, "y")
         return to_svg(figure, name, alt=phase.title)
 
@@ -118,9 +110,7 @@ def training_curves(phase: FineTuning, *, name: str = "curves") -> str:
             axes.set_title(title)
             for label, values in lines.items():
                 marker = "o" if len(x) <= 20 else ""
-                axes.plot(
-                    x, values, color=colours[label], linewidth=2, marker=marker, markersize=4, label=label
-                )
+                axes.plot(x, values, color=colours[label], linewidth=2, marker=marker, markersize=4, label=label)
             if phase.best_epoch is not None:
                 axes.axvline(phase.best_epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
             axes.grid(axis="y", linewidth=0.8)
@@ -162,9 +152,7 @@ def confusion(metrics: Metrics) -> str:
                 _cell(axes, (t, p), count=count, metrics=metrics, font_size=small)
         axes.set(xlim=(-0.5, num_classes - 0.5), ylim=(num_classes - 0.5, -0.5))
         steep = num_classes > 4
-        axes.set_xticks(
-            range(num_classes), names, rotation=90 if steep else 0, fontsize=label_size, color=INK
-        )
+        axes.set_xticks(range(num_classes), names, rotation=90 if steep else 0, fontsize=label_size, color=INK)
         axes.set_yticks(range(num_classes), names, fontsize=label_size, color=INK)
         axes.tick_params(length=0, pad=6)
         for border in axes.spines.values():
@@ -183,12 +171,8 @@ def top_confusions(metrics: Metrics, *, limit: int = 25) -> str:
         for y, (bar, pair) in enumerate(zip(bars, pairs, strict=True)):
             bar.set_gid(f"{TIP}{plain(str(pair))}")
             note = f"{pair.count} of {pair.support}"
-            axes.annotate(
-                note, (pair.count, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED
-            )
-        _name_rows(
-            axes, [f"{_short(pair.true, 22)} → {_short(pair.predicted, 22)}" for pair in pairs], limit=60
-        )
+            axes.annotate(note, (pair.count, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED)
+        _name_rows(axes, [f"{_short(pair.true, 22)} → {_short(pair.predicted, 22)}" for pair in pairs], limit=60)
         axes.set_xlim(0, max((pair.count for pair in pairs), default=1) * 1.15)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("pictures of the first class that were taken for the second")
@@ -202,9 +186,7 @@ def class_scores(metrics: Metrics, *, narrow: bool = False) -> str:
         figure, axes = _rows(len(order), width=_NARROW if narrow else _MIDDLE, extra=48)
         for y, row in enumerate(order):
             tip = f"{plain(row.name)}: F1 {_percent(row.f1.value)}"
-            _dot(
-                axes, y, row.f1.value, span=(row.f1.interval.low, row.f1.interval.high), colour=LEAF, tip=tip
-            )
+            _dot(axes, y, row.f1.value, span=(row.f1.interval.low, row.f1.interval.high), colour=LEAF, tip=tip)
         mean = metrics.macro_f1.value
         axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
         _name_rows(axes, [row.name for row in order], limit=18 if narrow else 30)
@@ -222,15 +204,9 @@ def score_strip(result: Result, *, narrow: bool = False) -> str:
     ]
     if result.cross_validation is not None:
         pooled = result.cross_validation.pooled
-        rows.append(
-            ("all folds pooled", pooled.value, (pooled.interval.low, pooled.interval.high), LEAF, True)
-        )
+        rows.append(("all folds pooled", pooled.value, (pooled.interval.low, pooled.interval.high), LEAF, True))
     for score in result.selection:
-        spread = (
-            None
-            if score.deviation is None
-            else (score.value - score.deviation, score.value + score.deviation)
-        )
+        spread = None if score.deviation is None else (score.value - score.deviation, score.value + score.deviation)
         rows.append((f"{score.name} (to choose)", score.value, spread, AMBER, False))
     for line in result.baselines:
         ends = (line.accuracy.interval.low, line.accuracy.interval.high)
@@ -238,9 +214,7 @@ def score_strip(result: Result, *, narrow: bool = False) -> str:
     with page_style():
         figure, axes = _rows(len(rows), width=_NARROW if narrow else _WIDE, extra=34, height=34)
         for y, (name, value, span, colour, solid) in enumerate(rows):
-            _dot(
-                axes, y, value, span=span, colour=colour, solid=solid, tip=f"{plain(name)}: {_percent(value)}"
-            )
+            _dot(axes, y, value, span=span, colour=colour, solid=solid, tip=f"{plain(name)}: {_percent(value)}")
             axes.annotate(
                 _percent(value),
                 (1.0, y),
@@ -253,9 +227,7 @@ def score_strip(result: Result, *, narrow: bool = False) -> str:
         _name_rows(axes, [row[0] for row in rows], limit=22 if narrow else 40)
         axes.set_xlim(0, 1)
         _percent_axis(axes, "x")
-        return to_svg(
-            figure, _named("score-strip", narrow), alt="Accuracy with its interval, against the baselines"
-        )
+        return to_svg(figure, _named("score-strip", narrow), alt="Accuracy with its interval, against the baselines")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -299,9 +271,7 @@ def _dot(
 ) -> None:
     if span is not None:
         low, high = max(span[0], 0.0), min(span[1], 1.0)
-        axes.plot(
-            [low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round", clip_on=False
-        )
+        axes.plot([low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round", clip_on=False)
     face = colour if solid else "none"
     axes.plot(
         value,
@@ -322,16 +292,12 @@ def _cell(axes: Axes, at: tuple[int, int], *, count: int, metrics: Metrics, font
     share = count / support if support else 0.0
     if not count:
         if t == p:  # an empty diagonal cell is worth seeing
-            axes.add_patch(
-                Rectangle((p - 0.48, t - 0.48), 0.96, 0.96, facecolor=LEAF, alpha=0.06, linewidth=0)
-            )
+            axes.add_patch(Rectangle((p - 0.48, t - 0.48), 0.96, 0.96, facecolor=LEAF, alpha=0.06, linewidth=0))
         return
     colour = LEAF if t == p else WRONG
     verb = "named right" if t == p else f"taken for {plain(metrics.classes[p])}"
     # Even one picture must be seen, so the colour starts above nothing.
-    box = Rectangle(
-        (p - 0.48, t - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.12 + 0.88 * share, linewidth=0
-    )
+    box = Rectangle((p - 0.48, t - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.12 + 0.88 * share, linewidth=0)
     box.set_gid(f"{TIP}{plain(metrics.classes[t])}: {count} of {support} {verb}")
     axes.add_patch(box)
     axes.text(

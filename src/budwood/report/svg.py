@@ -96,9 +96,7 @@ def to_svg(figure: Figure, name: str, *, alt: str) -> str:
     _, _, width, height = root.attrib["viewBox"].split()
     # A plot may shrink by a quarter; on a still narrower screen it is scrolled, so that its text can be read.
     root.set("style", f"min-width: {0.75 * float(width):.0f}px")
-    root.attrib.update(
-        {"class": "plot", "width": width, "height": height, "role": "img", "aria-label": plain(alt)}
-    )
+    root.attrib.update({"class": "plot", "width": width, "height": height, "role": "img", "aria-label": plain(alt)})
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 

@@ -147,7 +147,7 @@ def _fast_network(source: FeatureSource) -> nn.Module:
     size = source.preprocess.size
     network = fold_batch_norm(source.module, torch.zeros(2, 3, size, size))
     network = network.to("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     return network.to(torch.bfloat16) if source.bf16 else network
 
 

@@ -109,7 +109,13 @@ def choose_head(
     # Problem f * len(penalties) + p leaves out fold f and has penalty p.
     masks = torch.stack([fold_of != f for f in range(num_folds) for _ in penalties], dim=1).float()
     solved = _solve(
-        data, labels, masks, penalties.repeat(num_folds), num_classes=num_classes, tolerance=_CHOOSING, listen=listen
+        data,
+        labels,
+        masks,
+        penalties.repeat(num_folds),
+        num_classes=num_classes,
+        tolerance=_CHOOSING,
+        listen=listen,
     )
     probs = np.zeros((len(penalties), num_pictures, num_classes), dtype=np.float32)
     for fold in range(num_folds):
@@ -121,9 +127,7 @@ def choose_head(
     chosen = int(log_losses.mean(axis=1).argmin())
     best_penalty = penalties[chosen : chosen + 1]
     everything = torch.ones(len(labels), 1)
-    final = _solve(
-        data, labels, everything, best_penalty, num_classes=num_classes, tolerance=_SHIPPING, listen=listen
-    )
+    final = _solve(data, labels, everything, best_penalty, num_classes=num_classes, tolerance=_SHIPPING, listen=listen)
     weight, bias = _to_raw(data, final)
     accuracy = float((probs[chosen].argmax(-1) == targets).mean())
     listen(Scored(step="head", name="cross-validated accuracy", value=accuracy, best=accuracy))
@@ -242,7 +246,12 @@ def _solve(
 
 
 def _lbfgs(
-    data: _Standardised, labels: Tensor, weights: Tensor, penalties: Tensor, num_classes: int, tolerance: float
+    data: _Standardised,
+    labels: Tensor,
+    weights: Tensor,
+    penalties: Tensor,
+    num_classes: int,
+    tolerance: float,
 ) -> _Solved:
     """Minimise mean cross-entropy + penalty / 2 * |W|^2 (bias free) for each column of ``weights`` ``[M, P]``."""
     rows, num_axes, count = data.rows, data.rows.shape[1], len(penalties)
@@ -286,8 +295,9 @@ def _minimise(evaluate: Evaluate, start: Tensor, tolerance: float) -> tuple[Tens
     loss, grad = evaluate(point, which)
     steps: list[Tensor] = []
     changes: list[Tensor] = []
-    iteration = 0
-    for iteration in range(1, _MAX_ITERATIONS + 1):
+    iterations = 0
+    while iterations < _MAX_ITERATIONS:
+        iterations += 1
         direction = -_two_loops(grad, steps, changes)
         slope = (direction * grad).sum((1, 2))
         moved, new_loss, new_grad, stuck = _line_search(evaluate, which, point, loss, grad, direction, slope)
@@ -303,7 +313,7 @@ def _minimise(evaluate: Evaluate, start: Tensor, tolerance: float) -> tuple[Tens
             steps, changes = [s[keep] for s in steps], [c[keep] for c in changes]
     else:
         converged = False
-    return result, iteration, converged
+    return result, iterations, converged
 
 
 def _two_loops(grad: Tensor, steps: list[Tensor], changes: list[Tensor]) -> Tensor:
@@ -327,7 +337,13 @@ def _two_loops(grad: Tensor, steps: list[Tensor], changes: list[Tensor]) -> Tens
 
 
 def _line_search(
-    evaluate: Evaluate, which: Tensor, point: Tensor, loss: Tensor, grad: Tensor, direction: Tensor, slope: Tensor
+    evaluate: Evaluate,
+    which: Tensor,
+    point: Tensor,
+    loss: Tensor,
+    grad: Tensor,
+    direction: Tensor,
+    slope: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Armijo backtracking from step 1 for each problem; ``stuck`` marks those whose loss no step lowers any more."""
     size = torch.ones(len(which))

@@ -105,9 +105,9 @@ def fine_tune(
     spec, stage = data.spec, data.stage
     fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if data.bf16 else "32-true")
     model = keep_depthwise_float32(model) if data.bf16 else copy.deepcopy(model)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     freeze(model, stage)
-    optimizer = torch.optim.AdamW(parameter_groups(model, spec, stage), foreach=True)  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW(parameter_groups(model, spec, stage), foreach=True)
     average = AveragedWeights(model, spec.ema) if spec.ema else None
     wrapped, optimizer = fabric.setup(model, optimizer)
     if average:
@@ -179,7 +179,12 @@ def _train_epoch(
     train_mode(model)
     total, seen, lr = 0.0, 0, 0.0
     stream = batches(
-        data.train, data.transform, batch_size=spec.batch_size, seed=data.seed, epoch=epoch, workers=spec.workers
+        data.train,
+        data.transform,
+        batch_size=spec.batch_size,
+        seed=data.seed,
+        epoch=epoch,
+        workers=spec.workers,
     )
     for number, batch in enumerate(stream):
         generator = batch_generator(data.seed, epoch, number)

@@ -6,24 +6,31 @@ The depthwise backward pass in bfloat16 takes four times as long as in float32, 
 from __future__ import annotations
 
 import copy
-from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+_CLASSES: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
 
-@cache
+
 def _float32_class(base: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    if base in _CLASSES:
+        return _CLASSES[base]
+
     def forward(self: Any, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
             out: Tensor = base.forward(self, images.float())
             return out
 
-    return type(f"Float32{base.__name__}", (base,), {"forward": forward})
+    _CLASSES[base] = type(f"Float32{base.__name__}", (base,), {"forward": forward})
+    return _CLASSES[base]
 
 
-def keep_depthwise_float32(model: nn.Module) -> nn.Module:
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def keep_depthwise_float32(model: Module) -> Module:
     """A copy of ``model`` whose depthwise convolutions leave autocast; names of the weights stay the same."""
     changed = copy.deepcopy(model)
     for module in changed.modules():
