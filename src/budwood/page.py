@@ -115,7 +115,7 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
     predictions = Predictions.load(run.predictions("test"))
     findings = read_json(run.findings)
     return ReportData(
-        title=Path(environment["photos"]).name,
+        title=_title(Path(environment["photos"])),
         recipe=source.recipe.name,
         command=run.command.read_text(encoding="utf-8").strip(),
         seed=source.recipe.seed,
@@ -143,6 +143,13 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
             Command(purpose="Check that nothing was changed", line=f"budwood verify {run.path}"),
         ),
     )
+
+
+def _title(photos: Path) -> str:
+    """The folder's name; with its parent's where it is one that says nothing."""
+    if photos.name.lower() in {"photos", "images", "pictures", "data", "train", "dataset"} and photos.parent.name:
+        return f"{photos.parent.name}/{photos.name}"
+    return photos.name
 
 
 def _machine(environment: dict[str, Any]) -> tuple[tuple[str, str], ...]:

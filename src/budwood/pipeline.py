@@ -20,7 +20,7 @@ from budwood.evaluate.baselines import all_zero_input, majority_class
 from budwood.evaluate.intervals import wilson
 from budwood.evaluate.metrics import summarise
 from budwood.evaluate.predictions import Predictions
-from budwood.events import Event, Listener, StepFinished, StepStarted, Warned, silent
+from budwood.events import Event, Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
 from budwood.files import write_json, write_text
 from budwood.models.backbones import Backbone, check_name
@@ -242,10 +242,10 @@ class _Work:
         """Validation scores for the record; the test part, once; the baselines beside it."""
         start = time.perf_counter()
         val = part_of(pixels, split.parts["val"])
-        self.listen(StepStarted(step="evaluate", total=None))
-        val_predictions = predict_part(bundle, val)
+        self.listen(StepStarted(step="evaluate", total=len(val) + len(test)))
+        val_predictions = predict_part(bundle, val, listen=self.listen)
         val_predictions.save(self.run.predictions("val"))
-        predictions = predict_part(bundle, test)
+        predictions = predict_part(bundle, test, listen=self.listen)
         predictions.save(self.run.predictions("test"))
         metrics = summarise(predictions, seed=self.recipe.seed)
         train = part_of(pixels, split.parts["train"])
@@ -294,10 +294,14 @@ class _Work:
         }
 
 
-def predict_part(bundle: Bundle, part: PixelSet) -> Predictions:
+def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent) -> Predictions:
     """The bundle's answers to the pictures of one part, with their labels."""
+
+    def advance(count: int) -> None:
+        listen(StepAdvanced(step="evaluate", count=count))
+
     return Predictions(
-        probs=bundle.predict_pixels(part.pixels[part.rows]),
+        probs=bundle.predict_pixels(part.pixels[part.rows], advance=advance),
         targets=part.labels,
         paths=tuple(part.paths[i] for i in part.rows),
         classes=bundle.classes,

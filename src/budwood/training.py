@@ -101,7 +101,7 @@ class Trainer:
         for stage, before in zip(stages, scored.fits, strict=True):
             stop_after = before.best_epoch - before.history.rows[0].epoch + 1
             data = self._input(stage, everything, None, fits, stop_after=stop_after)
-            fits.append(fine_tune(model, data, listen=self.listen))
+            fits.append(fine_tune(model, data, listen=self.listen, step="refit"))
             model = fits[-1].model
         return Trained(model=model.eval(), head=scored.head, fits=tuple(fits))
 

@@ -28,8 +28,8 @@ _WHITENING = 0.35  # 0: plain correlation, 0.5: full whitening, which suffers mo
 _RIDGE = 0.003  # of the largest variance; keeps noise directions small in sets of few pictures
 _LOWEST = 0.6  # planted copies score .83 or more at the first percentile (plants, hands, medical, cifar)
 _SAMPLE = 20_000  # descriptors that the whitening is computed from
-_EXACT_BELOW = 400  # pictures; smaller sets are compared without an index
-_READS = 16  # cells that a look-up reads
+_READS = 16  # cells that a look-up reads; 32 found nothing more among 3,000 pictures of three sets
+_CHUNK = 4096  # descriptors compared with the pivots at once
 _BLOCK = 256  # pictures whose windows are held at once: 256 x 233 x 64 float32 = 15 MB
 
 Progress = Callable[[int], None]
@@ -93,7 +93,8 @@ def _describe(planes: Planes, windows: Planes) -> Planes:
     flat = strips.reshape(-1, planes.shape[-1])
     grid = (flat @ planes @ flat.T).reshape(len(planes), len(spans), _GRID, len(spans), _GRID)
     chosen = grid[:, rows, :, columns, :].transpose(1, 0, 2, 3)
-    return _centred(chosen.reshape(len(planes), len(windows), _GRID * _GRID))
+    flat_grids = chosen.reshape(len(planes), len(windows), _GRID * _GRID).astype(np.float32, copy=False)
+    return _centred(flat_grids)
 
 
 def _turned_wholes(planes: Planes) -> Planes:
@@ -119,30 +120,32 @@ def _whitening(planes: Planes, windows: Planes) -> Planes:
     grids = turns(described.reshape(-1, _GRID, _GRID)).reshape(-1, _GRID * _GRID)
     variances, directions = np.linalg.eigh(grids.T @ grids / len(grids))
     scale = (np.maximum(variances, 0) + _RIDGE * variances[-1] + 1e-9) ** -_WHITENING
-    return (directions * scale).astype(np.float32)
+    result: Planes = (directions * scale).astype(np.float32)
+    return result
 
 
 def _build_index(lookups: Planes) -> Index:
     """Random look-ups serve as pivots: they lie as densely as the data and cost no clustering."""
-    pictures = len(lookups) // 8
-    cells = 1 if pictures < _EXACT_BELOW else int(2 ** np.round(np.log2(pictures / 8)))
-    reads = 1 if cells == 1 else _READS
+    cells = max(1, int(2 ** np.round(np.log2(len(lookups) / 64))))
+    reads = min(cells, _READS)
     pivots = lookups[np.sort(np.random.default_rng(1).permutation(len(lookups))[:cells])]
-    near = np.concatenate(
-        [
-            np.argpartition(-(lookups[k : k + 4096] @ pivots.T), reads - 1, axis=1)[:, :reads]
-            for k in range(0, len(lookups), 4096)
-        ]
-    )
-    order = np.argsort(near.ravel(), kind="stable")
-    edges = np.searchsorted(near.ravel()[order], np.arange(1, cells))
+    near = _nearest(lookups, pivots, count=reads).ravel()
+    order = np.argsort(near, kind="stable")
+    edges = np.searchsorted(near[order], np.arange(1, cells))
     return Index(pivots=pivots, readers=tuple(np.split(order // reads, edges)))
+
+
+def _nearest(vectors: Planes, pivots: Planes, *, count: int) -> NDArray[np.int64]:
+    """The ``count`` pivots nearest to each vector, in no particular order: ``[n, count]``."""
+    chunks = (vectors[k : k + _CHUNK] for k in range(0, len(vectors), _CHUNK))
+    parts = [np.argpartition(-(chunk @ pivots.T), count - 1, axis=1)[:, :count] for chunk in chunks]
+    return np.concatenate(parts)
 
 
 def _block_hits(lookups: Planes, described: Planes, index: Index, *, floor: Planes, start: int) -> Hits:
     """All (look-up, window) of one block that share a cell and score above the look-up's floor."""
     flat = described.reshape(-1, described.shape[-1])
-    cell = np.argmax(flat @ index.pivots.T, axis=1) if len(index.pivots) > 1 else np.zeros(len(flat), np.int64)
+    cell = _nearest(flat, index.pivots, count=1).ravel()
     order = np.argsort(cell, kind="stable")
     members = np.split(order, np.searchsorted(cell[order], np.arange(1, len(index.pivots))))
     parts = [np.empty(0, _HIT)]
@@ -160,7 +163,8 @@ def _hits(lookup: NDArray[np.int64], member: NDArray[np.int64], score: Planes, w
     hits["owner"], hits["window"] = np.divmod(member, windows)
     hits["owner"] += start
     hits["score"] = score
-    return hits[hits["whole"] != hits["owner"]]
+    others: Hits = hits[hits["whole"] != hits["owner"]]
+    return others
 
 
 def _keep_best(hits: Hits, keep: int) -> Hits:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from time import monotonic
 
 import numpy as np
@@ -50,11 +51,12 @@ _ROUGH_PASS = 0.8  # of 1,700 planted copies, registered at 16 x 16, the poorest
 _CROPPED = 0.96  # windows with a shorter side than this are called crops
 
 # The likeness that a pair must reach. Copies of 32 px pictures at quality 20 fall to .7, while hands before one wall
-# or skulls of two patients reach .9: so the bar rises with how alike the look-alikes of the set are (the _RIVAL-th
-# best likeness: of the two pictures, and at least its median over the set). Medians measured: plants 0, cifar .2,
-# medical .55, hands .65. The best false likenesses there: plants .5, cifar .75, hands .92.
-_RIVAL = 5
-_BAR_LOW, _BAR_SLOPE, _BAR_FLOOR, _BAR_TOP = 0.60, 0.50, 0.70, 0.94
+# or skulls of two patients reach .9: so the bar rises with the crowd, i.e. how alike a picture's look-alikes are
+# (the _RIVAL-th best likeness of either picture, at least the median over the set; what reaches _SURE is set aside,
+# or a picture with many copies would raise its own bar). Medians: plants 0, natural 32 px pictures (cifar) .2,
+# medical .55, hands .65. The best likenesses of different subjects: plants .5, cifar .87, hands .92, skulls .97.
+_RIVAL, _SURE = 4, 0.9
+_BAR_LOW, _BAR_SLOPE, _BAR_FLOOR, _BAR_TOP = 0.60, 0.50, 0.70, 0.96
 # A bright blob on black has little to compare: two skull-caps reach .98. So the bar also rises as the part of the
 # picture that shows detail shrinks. Measured on head, abdomen and breast scans.
 _ACTIVITY = (0.22, 0.36, 0.50)
@@ -95,7 +97,9 @@ def near_duplicate_pairs(pictures: Sequence[NDArray[np.uint8]], *, listen: Liste
     detailed = np.flatnonzero(_activities(planes) >= _LEAST_ACTIVITY)
     order, copies = _canonical(planes, detailed)
     pairs = [_pair(a, b, 1.0, _WORDS[0]) for a, b in copies]
-    if len(order) > 1:
+    searched = len(order) if len(order) > 1 else 0
+    listen(StepAdvanced(step=_STEP, count=2 * (len(pictures) - searched)))
+    if searched:
         pairs += _search(planes[order], order, listen)
     listen(StepFinished(step=_STEP, seconds=monotonic() - started, note=f"{len(pairs)} pairs"))
     return sorted(pairs, key=lambda p: (p.first, p.second))
@@ -118,7 +122,7 @@ def _canonical(planes: Planes, chosen: NDArray[np.intp]) -> tuple[NDArray[np.int
     """
     by_content: dict[bytes, list[int]] = {}
     for i in chosen:
-        by_content.setdefault(planes[i].tobytes(), []).append(int(i))
+        by_content.setdefault(sha256(planes[i].tobytes()).digest(), []).append(int(i))
     groups = [by_content[key] for key in sorted(by_content)]
     copies = [(group[0], other) for group in groups for other in group[1:]]
     return np.array([group[0] for group in groups], np.intp), copies
@@ -176,10 +180,11 @@ def _halved(planes: Planes) -> Planes:
 def _bars(hits: Hits, likeness: Planes, activity: Planes) -> Planes:
     """The likeness that each hit must reach, see the constants above."""
     whole, owner = hits["whole"], hits["owner"]
-    ranked = np.lexsort((-likeness, whole))
+    unsure = np.where(likeness >= _SURE, 0, likeness)
+    ranked = np.lexsort((-unsure, whole))
     at = ranked[rank_in_whole(hits) == _RIVAL]
     rival = np.zeros(len(activity), np.float32)
-    rival[whole[at]] = likeness[at]
+    rival[whole[at]] = unsure[at]
     crowd = np.maximum(np.maximum(rival[whole], rival[owner]), np.median(rival))
     bar = np.clip(_BAR_LOW + _BAR_SLOPE * crowd, _BAR_FLOOR, _BAR_TOP)
     shown = np.minimum(activity[whole], activity[owner])

@@ -27,8 +27,7 @@ def sample(planes: Planes, windows: Planes, side: int) -> Planes:
     """Resample windows ``[B, 4]`` of planes ``[B, S, S]`` to ``[B, side, side]``, anti-aliased, edges repeated."""
     rows = reading_weights(windows[:, 0], windows[:, 1], source=planes.shape[-1], side=side)
     columns = reading_weights(windows[:, 2], windows[:, 3], source=planes.shape[-1], side=side)
-    result: Planes = rows @ planes @ columns.transpose(0, 2, 1)
-    return result
+    return (rows @ planes @ columns.transpose(0, 2, 1)).astype(np.float32, copy=False)
 
 
 def inside(windows: Planes, side: int) -> Planes:
@@ -43,8 +42,7 @@ def inside(windows: Planes, side: int) -> Planes:
 def band_pass(images: Planes, *, fine: float, coarse: float) -> Planes:
     """Difference of Gaussians of ``[B, n, n]``: keeps detail between the two standard deviations, in samples."""
     small, large = _gaussian(images.shape[-1], fine), _gaussian(images.shape[-1], coarse)
-    result: Planes = small @ images @ small.T - large @ images @ large.T
-    return result
+    return (small @ images @ small.T - large @ images @ large.T).astype(np.float32, copy=False)
 
 
 def refine(
@@ -117,8 +115,8 @@ def reading_weights(start: Planes, end: Planes, *, source: int, side: int) -> Pl
     at = np.clip(at, 0, source - 1)
     distance = np.abs(at[:, :, None] - np.arange(source, dtype=np.float32))
     weights = np.maximum(0, 1 - distance / np.maximum(step, 1)[:, None, None])
-    result: Planes = weights / weights.sum(-1, keepdims=True)
-    return result.astype(np.float32)
+    result: Planes = (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
+    return result
 
 
 @cache
@@ -126,7 +124,8 @@ def _gaussian(side: int, sigma: float) -> Planes:
     """A ``[side, side]`` matrix that smooths a column; rows sum to 1, so the border does not darken."""
     distance = np.arange(side)[:, None] - np.arange(side)
     weights = np.exp(-0.5 * (distance / sigma) ** 2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    result: Planes = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def detail_likeness(templates: Planes, planes: Planes, windows: Planes) -> Planes:
@@ -162,5 +161,4 @@ def _even_detail(images: Planes) -> Planes:
     detail = band_pass(images, fine=0.6, coarse=1.2)
     spread = _gaussian(images.shape[-1], 2.0)
     strength = np.maximum(spread @ (detail * detail) @ spread.T, 0)
-    result: Planes = detail / np.sqrt(strength + _NOISE**2)
-    return result
+    return (detail / np.sqrt(strength + _NOISE**2)).astype(np.float32, copy=False)

@@ -124,7 +124,9 @@ class Bundle:
         )
 
     @torch.inference_mode()
-    def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_pixels(
+        self, pixels: NDArray[np.uint8], *, advance: Callable[[int], None] = lambda count: None
+    ) -> NDArray[np.float32]:
         """Probabilities ``[N, K]`` float32 of pictures already at the working size, ``[N, S, S, 3]`` uint8.
 
         The mean over the bundle's views; always computed in float32 and in batches of one size.
@@ -139,6 +141,7 @@ class Bundle:
                 batch = torch.from_numpy(np.ascontiguousarray(turned(full, view)))
                 total += network(self.facts.preprocess.normalise(batch)).double().softmax(1)
             out[at : at + len(some)] = (total / len(self.facts.views)).float().numpy()[: len(some)]
+            advance(len(some))
         return out
 
     def _network(self) -> torch.nn.Module:

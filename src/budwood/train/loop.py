@@ -7,6 +7,7 @@ stop early and to choose the epoch; it never sees the test part.
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def fine_tune(
     data: StageInput,
     *,
     listen: Listener = silent,
+    step: str = "fine-tune",
     on_epoch: Callable[[EpochRow], None] = lambda row: None,
 ) -> FitResult:
     """Train ``model``'s unfrozen part and return a copy with the weights of the best epoch.
@@ -102,6 +104,8 @@ def fine_tune(
     """
     from lightning_fabric import Fabric
 
+    # Fabric tells its precision to stderr, in the middle of the progress display; the run's environment.json holds it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     spec, stage = data.spec, data.stage
     fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if data.bf16 else "32-true")
     model = keep_depthwise_float32(model) if data.bf16 else copy.deepcopy(model)
@@ -118,11 +122,15 @@ def fine_tune(
     rows: list[EpochRow] = []
     best_state, best_loss, best_accuracy, best_epoch = clone_state(model), float("inf"), 0.0, 0
     start = time.perf_counter()
-    listen(StepStarted(step="fine-tune", total=stage.epochs * len(data.train)))
+    listen(StepStarted(step=step, total=stage.epochs * len(data.train)))
     for epoch in range(data.first_epoch, data.first_epoch + stage.epochs):
         epoch_start = time.perf_counter()
-        step = (epoch - data.first_epoch) * steps_per_epoch
-        loss, lr = _train_epoch(fabric, wrapped, model, optimizer, average, data, epoch, step, schedule, listen)
+        first = (epoch - data.first_epoch) * steps_per_epoch
+
+        def advance(count: int) -> None:
+            listen(StepAdvanced(step=step, count=count))
+
+        loss, lr = _train_epoch(fabric, wrapped, model, optimizer, average, data, epoch, first, schedule, advance)
         judged = average.model if average else model
         val_loss, val_accuracy = _validate(fabric, judged, data) if data.val else (float("nan"), float("nan"))
         better = data.val is None or val_loss < best_loss
@@ -145,14 +153,14 @@ def fine_tune(
         on_epoch(row)
         if data.val:
             best_so_far = max(r.val_accuracy for r in rows)
-            listen(Scored(step="fine-tune", name="validation accuracy", value=val_accuracy, best=best_so_far))
+            listen(Scored(step=step, name="validation accuracy", value=val_accuracy, best=best_so_far))
         if epoch - best_epoch >= spec.patience or len(rows) == data.stop_after:
             break
     result = copy.deepcopy(model).cpu()
     result.load_state_dict(best_state)
     seconds = time.perf_counter() - start
     note = f"{len(rows) * len(data.train) / seconds:.0f} images/s, best epoch {best_epoch + 1} of {len(rows)}"
-    listen(StepFinished(step="fine-tune", seconds=seconds, note=note))
+    listen(StepFinished(step=step, seconds=seconds, note=note))
     return FitResult(
         model=result.eval(),
         history=History(rows=tuple(rows)),
@@ -170,9 +178,9 @@ def _train_epoch(
     average: AveragedWeights | None,
     data: StageInput,
     epoch: int,
-    step: int,
+    first_step: int,
     schedule: Callable[[int], float],
-    listen: Listener,
+    advance: Callable[[int], None],
 ) -> tuple[float, float]:
     """One pass over the training part; returns the mean loss and the last backbone learning rate."""
     spec, num_classes = data.spec, model.head.out_features
@@ -197,7 +205,7 @@ def _train_epoch(
             generator=generator,
         )
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * schedule(step + number)
+            group["lr"] = group["base_lr"] * schedule(first_step + number)
         lr = optimizer.param_groups[-1]["lr"]
         logits = wrapped(images.to(fabric.device, memory_format=torch.channels_last))
         loss = _smoothed_loss(logits.float(), targets.to(fabric.device), spec.label_smoothing)
@@ -214,7 +222,7 @@ def _train_epoch(
             average.update(model)
         total += float(loss.detach()) * len(images)
         seen += len(images)
-        listen(StepAdvanced(step="fine-tune", count=len(images)))
+        advance(len(images))
     return total / max(1, seen), float(lr)
 
 
