@@ -100,7 +100,9 @@ def validate(model: type[Model], values: dict[str, Any], *, source: str) -> Mode
 def _line(item: Any, known: list[str]) -> str:
     parts = [str(part) for part in item["loc"]]
     # A union adds the name of the tried type to the place; keys of the user's have no such names.
-    key = ".".join(part for part in parts if not part.startswith(("literal[", "float", "int", "function-")))
+    key = ".".join(
+        part for part in parts if not (part in ("float", "int") or part.startswith(("literal[", "function-")))
+    )
     if item["type"] == "extra_forbidden":
         pattern = ".".join("*" if part.isdigit() else part for part in key.split("."))
         near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.0)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -84,7 +85,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is missing; the folder is not complete") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} cannot be read as JSON ({error}); it was changed or cut") from error
 
 
@@ -103,6 +104,7 @@ def escape_name(name: str) -> str:
     """Turn a file name from the operating system into text that any UTF-8 file can hold.
 
     Python keeps bytes that are not UTF-8 as lone surrogates; each becomes ``\\xNN`` and each backslash ``\\\\``.
+    Control characters and line ends, which a terminal or a line-based file would obey, become ``\\uNNNN``.
     `unescape_name` gives the first name back exactly.
     """
     if "\\" not in name and name.isprintable():
@@ -113,7 +115,7 @@ def escape_name(name: str) -> str:
             out.append("\\\\")
         elif "\udc80" <= char <= "\udcff":
             out.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif char in "\r\n\t\0":
+        elif unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
             out.append(f"\\u{ord(char):04x}")
         else:
             out.append(char)
@@ -157,6 +159,22 @@ def ensure_writable(folder: Path) -> None:
         raise OutputError(f"cannot write into {folder} ({reason}); choose another place with --out") from error
 
 
+def refuse_inside(path: Path, photos: Path, *, option: str = "--out") -> None:
+    """Refuse an output place inside the photos.
+
+    Raises:
+        OutputError: ``path`` is ``photos`` or lies below it.
+    """
+    try:
+        inside = path.resolve().is_relative_to(photos.resolve())
+    except (OSError, RuntimeError):  # no such place: whoever opens it will say so
+        return
+    if inside:
+        raise OutputError(
+            f"{path} lies inside {photos}, which is never written to; give a place elsewhere with {option}"
+        )
+
+
 def write_manifest(folder: Path, *, skip: Iterable[str] = ()) -> None:
     """Write ``manifest.json`` with the sha256 of every file below ``folder`` and of the list itself."""
     skipped = {MANIFEST_NAME, *skip}
@@ -179,7 +197,7 @@ def check_manifest(folder: Path, *, skip: Iterable[str] = ()) -> list[str]:
         return [f"{MANIFEST_NAME} is missing"]
     try:
         manifest = read_json(path)
-        files: dict[str, str] = manifest["files"]
+        files: dict[str, str] = dict(manifest["files"].items())
         sealed = manifest["sha256"] == sha256_bytes(to_json(files).encode())
         canonical = to_json(manifest).encode() == path.read_bytes()
     except (IntegrityError, KeyError, TypeError, ValueError, AttributeError):

@@ -22,14 +22,14 @@ from budwood.export.bundle import Bundle, Unreadable, load
 from budwood.files import unescape_name
 
 
-def picture_files(pictures: Sequence[str | Path]) -> list[Path]:
+def picture_files(pictures: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files that are meant: files as they are, folders with all pictures below them (hidden ones left out).
 
     Raises:
         UsageError: a path does not exist. DataError: a folder holds no picture.
     """
     files: list[Path] = []
-    for given in map(Path, pictures):
+    for given in map(Path, [pictures] if isinstance(pictures, str | Path) else pictures):
         if given.is_dir():
             found = sorted(_below(given))
             if not found:
@@ -53,13 +53,13 @@ def _below(folder: Path) -> list[Path]:
 
 
 def predict(
-    bundle: str | Path | Bundle, pictures: Sequence[str | Path], *, listen: Listener = silent
+    bundle: str | Path | Bundle, pictures: str | Path | Sequence[str | Path], *, listen: Listener = silent
 ) -> tuple[Predictions, tuple[Unreadable, ...]]:
     """Class probabilities of picture files, and the files that could not be read, with reasons.
 
     Args:
         bundle: a bundle, its folder, or a run's folder.
-        pictures: files, or folders whose pictures are all meant.
+        pictures: files, or folders whose pictures are all meant; one or several.
     """
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     files = picture_files(pictures)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
@@ -15,14 +12,18 @@ from budwood.augment.transforms import AugmentSpec
 from budwood.config import apply_overrides, parse_toml, validate
 from budwood.data.audit import AuditSpec
 from budwood.data.split import SplitSpec
-from budwood.errors import SettingsError, UsageError
+from budwood.errors import SettingsError
 from budwood.models.build import ModelSpec
+from budwood.recipes import packaged_recipes, read_recipe
 from budwood.train.heads import HeadSpec
 from budwood.train.stages import TrainSpec
 
 # What --tiny trains: timm's smallest network of the family, untrained, for a run of seconds that proves nothing.
 TINY_BACKBONE = "test_efficientnet"
 TINY_PICTURES_PER_CLASS = 12
+
+
+__all__ = ["PredictSpec", "Recipe", "load_recipe", "packaged_recipes", "parse_recipe", "read_recipe", "shrink"]
 
 
 class PredictSpec(BaseModel):
@@ -77,38 +78,6 @@ def _without_none(values: Any) -> Any:
     if isinstance(values, dict):
         return {k: _without_none(v) for k, v in values.items() if v is not None}
     return [_without_none(v) for v in values] if isinstance(values, list) else values
-
-
-def packaged_recipes() -> dict[str, str]:
-    """Name -> TOML text of the recipes that come with Budwood, in alphabetical order."""
-    found: dict[str, str] = {}
-    for entry in sorted(resources.files("budwood.recipes").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".toml"):
-            found[entry.name.removesuffix(".toml")] = entry.read_text(encoding="utf-8")
-    return found
-
-
-def read_recipe(name_or_file: str) -> tuple[str, str]:
-    """(name, TOML text) of a packaged recipe or of a file.
-
-    Raises:
-        UsageError: there is no such recipe or file.
-    """
-    packaged = packaged_recipes()
-    if name_or_file in packaged:
-        return name_or_file, packaged[name_or_file]
-    path = Path(name_or_file).expanduser()
-    if path.is_file():
-        try:
-            return path.stem, path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the recipe {path} cannot be read: {error}") from error
-    near = difflib.get_close_matches(name_or_file, packaged, n=1)
-    hint = f'did you mean "{near[0]}"? ' if near else ""
-    raise UsageError(
-        f'no recipe is called "{name_or_file}" and there is no such file: {hint}'
-        f"known are {', '.join(packaged)} (see `budwood recipes`), or give the path of a .toml file"
-    )
 
 
 def load_recipe(

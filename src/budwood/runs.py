@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,7 +20,16 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from budwood.errors import BudwoodError, IntegrityError, Interrupted, OutputError
-from budwood.files import check_manifest, ensure_writable, read_json, write_json, write_manifest, write_text
+from budwood.files import (
+    MANIFEST_NAME,
+    check_manifest,
+    ensure_writable,
+    read_json,
+    refuse_inside,
+    write_json,
+    write_manifest,
+    write_text,
+)
 
 LOCK_NAME = ".lock"
 RunState = Literal["running", "done", "failed", "interrupted"]
@@ -142,9 +152,10 @@ class RunDir:
 class Journal:
     """Keeps ``status.json`` of a running run up to date: state, step, finished steps, how to go on."""
 
-    def __init__(self, run: RunDir, *, command: str) -> None:
+    def __init__(self, run: RunDir, *, command: str, overwrite: bool) -> None:
         self.run = run
         self.command = command
+        self.overwrite = overwrite
         self.started = datetime.now().astimezone().isoformat(timespec="seconds")
         self.clock = time.perf_counter()
         self.steps: list[StepTime] = []
@@ -168,7 +179,9 @@ class Journal:
 
     def go_on(self) -> str:
         """The command that does the work again; what is cached is not computed twice."""
-        return f"{self.command} --overwrite" if "--overwrite" not in self.command else self.command
+        if not self.command.startswith("budwood "):
+            return f"budwood.fit(..., out={str(self.run.path)!r}, overwrite=True)"
+        return self.command if self.overwrite else f"{self.command} --overwrite"
 
     def finished(self, step: StepTime) -> None:
         """Note a finished step."""
@@ -178,7 +191,8 @@ class Journal:
 
 def new_run_path(recipe: str) -> Path:
     """``runs/<time>-<recipe>`` in the working folder, not yet there."""
-    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{recipe}"
+    # a recipe's name is free text; here it must stay one folder name
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{re.sub(r'[^-.@+0-9A-Za-z]+', '_', recipe)[:80]}"
     for number in range(1, 1000):
         path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         if not path.exists():
@@ -191,14 +205,16 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
     """Create and lock a run folder; at the end its state says how it ended.
 
     Raises:
-        OutputError: the folder cannot be written, is in use, holds something, or lies inside the photos.
+        OutputError: the folder cannot be written, is in use, holds something, or it or the photos hold the other.
         Interrupted: Ctrl-C or SIGTERM came; the state is ``interrupted``.
     """
-    _refuse_inside(path, photos)
-    if path.exists() and not path.is_dir():
+    refuse_inside(path, photos)
+    if os.path.exists(path) and not path.is_dir():
         raise OutputError(f"{path} is a file; give a folder with --out")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
+    if photos.resolve().is_relative_to(path.resolve()) and overwrite:
+        raise OutputError(f"{path} holds {photos}, so it is not replaced; give a folder elsewhere with --out")
     ensure_writable(path)
     lock = FileLock(path / LOCK_NAME)
     try:
@@ -211,7 +227,7 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
         _clear(path)
         run = RunDir(path)
         write_text(run.command, command + "\n")
-        journal = Journal(run, command=command)
+        journal = Journal(run, command=command, overwrite=overwrite)
         with _ending(journal):
             yield run, journal
     finally:
@@ -249,16 +265,6 @@ def _ending(journal: Journal) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _refuse_inside(path: Path, photos: Path) -> None:
-    """Nothing is ever written into the photos."""
-    try:
-        inside = path.resolve().is_relative_to(photos.resolve())
-    except OSError:
-        inside = False
-    if inside:
-        raise OutputError(f"{path} lies inside {photos}, which is never written to; give a folder elsewhere with --out")
-
-
 def _what_is(path: Path) -> str:
     """What a taken folder holds, and for a run that was killed, how to go on."""
     run = RunDir(path)
@@ -268,28 +274,43 @@ def _what_is(path: Path) -> str:
         status = run.read_status()
     except IntegrityError:
         return "a run whose status cannot be read"
-    if status.get("state") == "running" and not _alive(int(status.get("process", 0))):
-        return f"a run that was killed after the step {status.get('step')} (go on with: {status.get('go_on')})"
-    return f"a run ({status.get('state')})"
+    state, go_on = status.get("state"), f"after the step {status.get('step')} (go on with: {status.get('go_on')})"
+    if state == "interrupted":
+        return f"a run that was interrupted {go_on}"
+    if state == "running":
+        return "a run that is under way" if _in_use(path) else f"a run that was killed {go_on}"
+    return f"a run ({state})"
 
 
-def _alive(process: int) -> bool:
+def _in_use(path: Path) -> bool:
+    """Whether a living process holds the run's lock; a process number could be another program's by now."""
     try:
-        os.kill(process, 0)
-    except (OSError, ValueError):
-        return False
-    return process > 0
+        with FileLock(path / LOCK_NAME).acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier run left in a folder that is ours; anything that is no run stays and is an error."""
+    """Remove what an earlier run left; what no run writes is the user's: then nothing is removed, and it is an error."""
     entries = [entry for entry in path.iterdir() if entry.name != LOCK_NAME]
     if not entries:
         return
     if not RunDir(path).status.is_file():
         raise OutputError(f"{path} holds files that are no run; --overwrite replaces only runs. Choose another --out")
+    foreign = sorted(entry.name for entry in entries if not _is_own(entry.name))
+    if foreign:
+        raise OutputError(f"{path} also holds {foreign[0]}, which is no run's; move it away, or choose another --out")
     for entry in entries:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _is_own(name: str) -> bool:
+    """Whether a run writes an entry of this name: a property of `RunDir`, or what a killed atomic write left."""
+    run = RunDir(Path())
+    own = {getattr(run, key).name for key, value in vars(RunDir).items() if isinstance(value, property)}
+    leftover = name.startswith(".") and name.endswith(".tmp")
+    return leftover or name.startswith(".probe-") or name in {*own, "predictions", MANIFEST_NAME}
 
 
 def command_line() -> str:

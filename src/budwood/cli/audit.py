@@ -19,13 +19,17 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 when anything worse than info is found.")
     ] = False,
-) -> int:
+) -> None:
     """Check a folder: unreadable files, duplicates, near-duplicates, odd sizes, light, class counts."""
     from budwood.cache import pictures_folder
     from budwood.data.audit import audit
     from budwood.data.scan import scan
     from budwood.data.store import PictureStore
+    from budwood.files import ensure_writable, refuse_inside
 
+    if json_file:
+        refuse_inside(json_file, photos, option="--json")
+        ensure_writable(json_file.parent)
     with progress() as listen:
         store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
         catalog = scan(photos, store=store, listen=listen)
@@ -38,8 +42,8 @@ def run(
 
         groups = [list(group) for group in result.groups]
         write_json(json_file, {"findings": [asdict(f) for f in result.findings], "groups": groups})
-    bad = [f for f in result.findings if f.severity != "info"]
-    return 1 if strict and bad else 0
+    if strict and any(f.severity != "info" for f in result.findings):
+        raise typer.Exit(1)
 
 
 def _print(catalog: Any, result: Any) -> None:

@@ -24,7 +24,9 @@ def run(
     machine.tune_allocator()  # before torch is imported
     from budwood.herbarium import draw_herbarium
     from budwood.pipeline import fit
+    from budwood.recipe import load_recipe
 
+    chosen = load_recipe(recipe, overrides=overrides or (), seed=seed)  # a typing error shows before the drawing
     with progress() as listen:
         folder = out / "herbarium"
         photos = folder / "photos"
@@ -32,10 +34,8 @@ def run(
             photos = draw_herbarium(folder, listen=listen).photos
         finished = fit(
             photos,
-            recipe=recipe,
+            recipe=chosen,
             out=out / "run",
-            overrides=overrides or (),
-            seed=seed,
             threads=threads,
             overwrite=True,
             listen=listen,

@@ -28,10 +28,11 @@ def run(
     from rich.text import Text
 
     from budwood.cli.summary import interval_text
-    from budwood.files import ensure_writable, write_json
+    from budwood.files import ensure_writable, refuse_inside, write_json
     from budwood.judge import evaluate
 
     if out:
+        refuse_inside(out, photos)
         ensure_writable(out)
     machine.probe(threads=threads, tuned_allocator=tuned)
     with progress() as listen:
@@ -48,4 +49,4 @@ def run(
     if out:
         write_json(out / "metrics.json", values)
         predictions.save(out / "predictions.csv")
-        console.print(f"written to {out}", highlight=False)
+        console.print(Text(f"written to {out}"))

@@ -21,7 +21,8 @@ def run(
     seed: options.Seed = None,
     folds: options.Folds = None,
     split_file: Annotated[
-        Path | None, typer.Option("--split", help="Use this split file (from `budwood split`).")
+        Path | None,
+        typer.Option("--split", exists=True, dir_okay=False, help="Use this split file (from `budwood split`)."),
     ] = None,
     refit: Annotated[
         bool,
@@ -39,7 +40,13 @@ def run(
     budwood fit photos/ --recipe transfer     the better model
     """
     from budwood import machine
+    from budwood.config import apply_overrides, parse_toml
+    from budwood.models.hub import refuse_unreachable
+    from budwood.recipes import read_recipe
 
+    name, text = read_recipe(recipe)
+    settings = apply_overrides(parse_toml(text, source=f"recipe {name}"), overrides or ())
+    refuse_unreachable({**settings, "tiny": tiny or settings.get("tiny")})
     machine.tune_allocator()  # before torch is imported
     from budwood.pipeline import fit
 

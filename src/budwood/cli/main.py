@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 
-import click
 import typer
 
 from budwood.cli import audit, demo, evaluate, fit, models, predict, recipes, report, split, verify
-from budwood.errors import BudwoodError, Interrupted
+from budwood.errors import BudwoodError, Interrupted, UsageError
+from budwood.files import escape_name
 
 app = typer.Typer(
     name="budwood",
@@ -26,28 +28,42 @@ for command in (demo, fit, audit, split, evaluate, predict, report, verify, mode
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 
 
+# What Typer ends with after Ctrl-C: 128 and the signal's number.
+_CTRL_C = 130
+# The system's refusals that the user can do something about; any other OSError is a fault of ours.
+_REFUSALS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
+)
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone: `budwood models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code and prints what went wrong, in the user's words, to stderr."""
     try:
-        result = app(arguments, standalone_mode=False)
-        return int(result) if isinstance(result, int) else 0
+        app(arguments)
+        return 0
+    except SystemExit as end:  # Typer has shown help or a usage error, or a command raised typer.Exit
+        if end.code == _CTRL_C:
+            _say("stopped", "interrupted; nothing that was finished is lost")
+            return Interrupted.exit_code
+        return end.code if isinstance(end.code, int) else 0
     except BudwoodError as error:
         _say("stopped" if isinstance(error, Interrupted) else "error", str(error))
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _say("stopped", "interrupted; nothing that was finished is lost")
-        return Interrupted.exit_code
-    except BrokenPipeError:
-        return 0  # the reader of our output has gone: `budwood models | head`
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            place = f"{escape_name(os.fsdecode(error.filename))[:200]}: " if error.filename else ""
+            _say("error", f"the system refused {place}{error.strerror}; free the disk, or give another path")
+            return UsageError.exit_code
         traceback.print_exc()
         _say("internal error", "this is a fault of Budwood's, not yours; please report the lines above")
         return BudwoodError.exit_code

@@ -11,7 +11,7 @@ def run(
     name: Annotated[str | None, typer.Argument(help="A backbone, or a part of names to search for.")] = None,
 ) -> None:
     """List the packaged backbones, search timm's and torchvision's, or show the blocks of one."""
-    from budwood.models.backbones import PACKAGED
+    from budwood.models.hub import PACKAGED
 
     if name is None:
         _packaged()
@@ -25,7 +25,7 @@ def _packaged() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from budwood.models.backbones import PACKAGED
+    from budwood.models.hub import PACKAGED
 
     table = Table("name", "architecture", "input", "weights")
     for name, entry in PACKAGED.items():
@@ -38,7 +38,7 @@ def _packaged() -> None:
 def _show_or_search(name: str) -> None:
     import timm
 
-    from budwood.models.backbones import PACKAGED
+    from budwood.models.hub import PACKAGED
 
     if name in PACKAGED or timm.is_model(name):
         _blocks(name)

@@ -31,11 +31,15 @@ def run(
     from budwood import machine
 
     tuned = machine.tune_allocator()  # before torch is imported
-    from budwood.errors import DataError
+    from budwood.errors import DataError, OutputError
     from budwood.files import ensure_writable, to_json, write_text
-    from budwood.judge import predict
+    from budwood.judge import picture_files, predict
 
     if out:
+        if out.is_dir():
+            raise OutputError(f"{out} is a folder; give a .csv or .json file with --out")
+        if out.exists() and any(out.samefile(file) for file in picture_files(pictures)):
+            raise OutputError(f"{out} is one of the pictures, which are never written to; give another file with --out")
         ensure_writable(out.parent)
     machine.probe(threads=threads, tuned_allocator=tuned)
     with progress() as listen:

@@ -85,6 +85,7 @@ class _Plain:
 @contextmanager
 def _live() -> Iterator[Listener]:
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -114,10 +115,10 @@ def _live() -> Iterator[Listener]:
         elif isinstance(event, StepFinished):
             if event.step in tasks:
                 bars.remove_task(tasks.pop(event.step))
-            note = f"[dim] · {event.note}" if event.note else ""
+            note = f"[dim] · {escape(event.note)}" if event.note else ""
             bars.console.print(f"[green]✓[/] {_name(event.step)} [dim]{event.seconds:.1f} s[/]{note}", highlight=False)
         elif isinstance(event, Warned):
-            bars.console.print(f"[yellow]![/] {event.text}", highlight=False)
+            bars.console.print(f"[yellow]![/] {escape(event.text)}", highlight=False)
 
     with bars:
         yield listen

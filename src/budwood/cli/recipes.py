@@ -16,7 +16,7 @@ def run(
     from rich.console import Console
     from rich.table import Table
 
-    from budwood.recipe import packaged_recipes, read_recipe
+    from budwood.recipes import packaged_recipes, read_recipe
 
     if name is not None:
         typer.echo(read_recipe(name)[1], nl=False)

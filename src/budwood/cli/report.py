@@ -22,7 +22,7 @@ def run(
     run_dir = RunDir(folder)
     if not run_dir.status.is_file():
         raise UsageError(f"{folder} is no run (no status.json in it); give a folder that `budwood fit` made")
-    state = run_dir.read_status()["state"]
+    state = run_dir.read_status().get("state")
     if state != "done":
         raise UsageError(f"the run {folder} is {state}, not done: there is nothing to report yet")
     problems = [p for p in run_dir.verify() if not p.startswith("report.html")]

@@ -16,7 +16,10 @@ _SIDE = 320
 def run(
     photos: options.Photos,
     out: Annotated[Path, typer.Option("--out", "-o", help="The split file to write.")] = Path("split.json"),
-    check: Annotated[Path | None, typer.Option("--check", help="Only check this split file for leaks.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", exists=True, dir_okay=False, help="Only check this split file for leaks."),
+    ] = None,
     seed: options.Seed = None,
     overrides: options.Overrides = None,
 ) -> None:
@@ -27,9 +30,13 @@ def run(
     from budwood.data.scan import scan
     from budwood.data.split import SplitSpec, check_split, read_split, split, write_split
     from budwood.data.store import PictureStore
+    from budwood.files import ensure_writable, refuse_inside
 
     settings = apply_overrides({}, [text.removeprefix("split.") for text in overrides or ()])
     spec = validate(SplitSpec, settings, source="split")
+    if not check:
+        refuse_inside(out, photos)
+        ensure_writable(out.parent)
     with progress() as listen:
         store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
         scanned = scan(photos, store=store, listen=listen)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def print_run(run: Run) -> None:
     """The score with its interval, the baselines, and the paths of a finished run."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(soft_wrap=True)
     scores = run.metrics
@@ -31,8 +32,8 @@ def print_run(run: Run) -> None:
         console.print(f"  cross-validated {interval_text(folds['accuracy'])}, folds {shown}")
     if scores["refit"]:
         console.print("  the bundle was then trained on all parts; the score is that of the model before")
-    console.print(f"bundle  {run.bundle}", highlight=False)
-    console.print(f"report  {run.report}", highlight=False, style="bold green")
+    console.print(Text(f"bundle  {run.bundle}"))  # as text: a path may hold what rich takes for a tag
+    console.print(Text(f"report  {run.report}", style="bold green"))
 
 
 def interval_text(estimate: dict[str, Any]) -> str:

