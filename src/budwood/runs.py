@@ -292,7 +292,7 @@ def _in_use(path: Path) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier run left; what no run writes is the user's: then nothing is removed, and it is an error."""
+    """Remove what an earlier run left; where something is no run's, nothing is removed and it is an error."""
     entries = [entry for entry in path.iterdir() if entry.name != LOCK_NAME]
     if not entries:
         return

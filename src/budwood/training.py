@@ -25,6 +25,7 @@ from budwood.train.heads import HeadResult, choose_head, fit_head
 from budwood.train.history import History
 from budwood.train.loop import FitResult, StageInput, fine_tune
 from budwood.train.stages import Stage
+from budwood.train.temper import tempered_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,10 @@ class Trainer:
         fits: list[FitResult] = []
         for stage in self.recipe.train.stages:
             if stage.trains != "head":
-                fits.append(fine_tune(model, self._input(stage, train, val, fits), listen=self.listen))
+                data = self._input(stage, train, val, fits)
+                if head and not fits:
+                    _temper(model, data)
+                fits.append(fine_tune(model, data, listen=self.listen))
                 model = fits[-1].model
         return Trained(model=model.eval(), head=head, fits=tuple(fits))
 
@@ -101,6 +105,8 @@ class Trainer:
         for stage, before in zip(stages, scored.fits, strict=True):
             stop_after = before.best_epoch - before.history.rows[0].epoch + 1
             data = self._input(stage, everything, None, fits, stop_after=stop_after)
+            if scored.head and not fits:
+                _temper(model, data)
             fits.append(fine_tune(model, data, listen=self.listen, step="refit"))
             model = fits[-1].model
         return Trained(model=model.eval(), head=scored.head, fits=tuple(fits))
@@ -204,6 +210,13 @@ class Trainer:
             "best_epochs": [fit.best_epoch for fit in trained.fits],
             **environment,
         }
+
+
+def _temper(model: Classifier, data: StageInput) -> None:
+    scale = tempered_scale(model, data)
+    with torch.no_grad():
+        model.head.weight.mul_(scale)
+        model.head.bias.mul_(scale)
 
 
 def _set_head(model: Classifier, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:

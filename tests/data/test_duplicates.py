@@ -116,6 +116,14 @@ def test_a_copy_of_a_32_pixel_picture_is_found() -> None:
     assert found(near_duplicate_pairs([*small, jpeg(dihedral(small[5], 6), 40)])) == {(5, 12)}
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_frame_drawn_over_the_rim_does_not_hide_a_copy(level: int) -> None:
+    small = [resized(scene(seed), 32, 32) for seed in range(12)]
+    framed = np.full_like(small[5], level)
+    framed[3:-3, 3:-3] = small[5][3:-3, 3:-3]
+    assert found(near_duplicate_pairs([*small, framed])) == {(5, 12)}
+
+
 def test_a_copy_of_a_wide_picture_is_found_after_a_quarter_turn() -> None:
     wide = [scene(seed)[:64] for seed in range(12)]
     assert found(near_duplicate_pairs([*wide, dihedral(wide[2], 1)])) == {(2, 12)}
@@ -148,7 +156,9 @@ def test_very_dark_pictures_are_not_tied() -> None:
     assert near_duplicate_pairs([as_bytes(scene(seed) * 0.03) for seed in range(12)]) == []
 
 
-def test_twenty_copies_of_one_picture_are_one_component_and_leave_the_others_alone(scenes: list[Picture]) -> None:
+def test_twenty_copies_of_one_picture_are_one_component_and_leave_the_others_alone(
+    scenes: list[Picture],
+) -> None:
     rng = np.random.default_rng(0)
     many = [jpeg(as_bytes(dihedral(scenes[0], k % 8) * rng.uniform(0.8, 1.2)), 30 + k) for k in range(20)]
     pairs = found(near_duplicate_pairs([*many, *scenes[1:]]))
@@ -186,7 +196,10 @@ def test_the_words_say_how_the_copy_was_made(kind: str, words: str, scenes: list
 
 
 def test_the_result_does_not_depend_on_the_order(scenes: list[Picture]) -> None:
-    pictures = [*scenes, *(np.ascontiguousarray(make(scenes[i % 24])) for i, make in enumerate(COPIES.values()))]
+    pictures = [
+        *scenes,
+        *(np.ascontiguousarray(make(scenes[i % 24])) for i, make in enumerate(COPIES.values())),
+    ]
     shuffled = np.random.default_rng(4).permutation(len(pictures))
     again = near_duplicate_pairs([pictures[i] for i in shuffled])
     there = {tuple(sorted((int(shuffled[p.first]), int(shuffled[p.second])))): p.similarity for p in again}

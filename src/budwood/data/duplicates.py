@@ -17,6 +17,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it comes with scikit-learn
 
 from budwood.data.copy_search import Hits, crop_windows, propose, rank_in_whole
 from budwood.data.registration import Planes, detail_activity, detail_likeness, refine
@@ -100,7 +101,9 @@ def near_duplicate_pairs(pictures: Sequence[NDArray[np.uint8]], *, listen: Liste
     searched = len(order) if len(order) > 1 else 0
     listen(StepAdvanced(step=_STEP, count=2 * (len(pictures) - searched)))
     if searched:
-        pairs += _search(planes[order], order, listen)
+        # Thousands of small products: with several BLAS threads a busy machine took 8 times as long.
+        with threadpool_limits(limits=1, user_api="blas"):
+            pairs += _search(planes[order], order, listen)
     listen(StepFinished(step=_STEP, seconds=monotonic() - started, note=f"{len(pairs)} pairs"))
     return sorted(pairs, key=lambda p: (p.first, p.second))
 

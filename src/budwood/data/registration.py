@@ -61,7 +61,7 @@ def refine(
     best, score = windows.copy(), np.full(len(windows), -1, np.float32)
     for step in range(steps + 1):
         moved = band_pass(sample(planes, windows, side), fine=0.8, coarse=coarse)
-        mask = inside(windows, side)
+        mask = _rimless(inside(windows, side))
         correlation = _correlation(target * mask, moved * mask)
         better = correlation > score
         best[better], score[better] = windows[better], correlation[better]
@@ -139,11 +139,17 @@ def detail_likeness(templates: Planes, planes: Planes, windows: Planes) -> Plane
     first = _even_detail(sample(templates, whole, _DETAIL_SIDE))
     second = _even_detail(sample(planes, windows, _DETAIL_SIDE))
     mask = inside(windows, _DETAIL_SIDE)
-    rimless = np.zeros_like(mask)
-    rimless[:, _RIM:-_RIM, _RIM:-_RIM] = mask[:, _RIM:-_RIM, _RIM:-_RIM]
+    rimless = _rimless(mask)
     result: Planes = np.maximum(
         _correlation(first * mask, second * mask), _correlation(first * rimless, second * rimless)
     )
+    return result
+
+
+def _rimless(mask: Planes) -> Planes:
+    rim = mask.shape[-1] * _RIM // _DETAIL_SIDE
+    result = np.zeros_like(mask)
+    result[:, rim:-rim, rim:-rim] = mask[:, rim:-rim, rim:-rim]
     return result
 
 
