@@ -21,34 +21,24 @@ _BF16_WORTH = 1.3
 _THREAD_WORTH = 1.1
 
 
-_tuned = False
-
-
-def allocator_was_tuned() -> bool:
-    """Whether `tune_allocator` made its setting in this process."""
-    return _tuned
-
-
 def tune_allocator() -> bool:
     """Keep glibc from returning large activations to the kernel between steps (1.8-3x for CNNs on the CPU).
 
     Returns:
         Whether the setting was made; False on other C libraries, where it is not needed or not known.
     """
-    global _tuned
     if not sys.platform.startswith("linux"):
         return False
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018 - the attribute exists in glibc only
-        _tuned = bool(
+        return bool(
             libc.mallopt(_M_MMAP_MAX, 0)
             and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
             and libc.mallopt(_M_TOP_PAD, 256 << 20)
         )
     except (OSError, AttributeError):
-        _tuned = False  # another C library
-    return _tuned
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class _Work:
         """Run all steps in order."""
         recipe, run = self.recipe, self.run
         backbone = open_backbone(recipe.model)
-        found = machine.probe(threads=threads, tuned_allocator=machine.allocator_was_tuned())
+        found = machine.probe(threads=threads, tuned_allocator=machine.tune_allocator())
         bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[recipe.train.precision]
         environment = {"machine": found.to_dict(), "versions": machine.versions(), "bf16": bf16}
         write_json(run.environment, {**environment, "photos": str(photos.resolve()), "threads": found.threads})

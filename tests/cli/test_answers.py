@@ -30,7 +30,7 @@ def test_predict_repeats_the_runs_test_predictions(
     form: str, read: Callable[[str], dict[str, list[float]]], transfer_run: Path, photos: Path, call: Callable
 ) -> None:
     stored = Predictions.load(transfer_run / "predictions" / "test.csv")
-    outcome = call("predict", transfer_run, photos, "--format", form, "--threads", "1")
+    outcome = call("predict", transfer_run, photos, "--threads", "1", "--format", form)
     assert outcome.code == 0, outcome.text
     answers = read(outcome.out)
     assert len(answers) == 24
@@ -52,10 +52,10 @@ def test_a_bad_file_is_listed_and_the_others_are_answered(
     shutil.copy(next(photos.glob("*/*.jpg")), tmp_path / "good.jpg")
     (tmp_path / "bad.jpg").write_text("this is text")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:200])
-    outcome = call("predict", probe_run, tmp_path)
+    outcome = call("predict", probe_run, tmp_path, "--threads", "1")
     outcome.refused(0, "could not read", str(tmp_path / "bad.jpg"), str(tmp_path / "cut.jpg"))
     assert list(from_csv(outcome.out)) == [str(tmp_path / "good.jpg")]
-    listed = json.loads(call("predict", probe_run, tmp_path, "--format", "json").out)["unreadable"]
+    listed = json.loads(call("predict", probe_run, tmp_path, "--threads", "1", "--format", "json").out)["unreadable"]
     assert [item["path"] for item in listed] == [str(tmp_path / name) for name in ("bad.jpg", "cut.jpg")]
     assert all(item["reason"] for item in listed)
 
@@ -63,14 +63,14 @@ def test_a_bad_file_is_listed_and_the_others_are_answered(
 def test_pictures_of_which_none_can_be_read_end_with_3(probe_run: Path, call: Callable, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("this is text")
-    call("predict", probe_run, bad).refused(3, str(bad), "none of the 1 files could be read")
+    call("predict", probe_run, bad, "--threads", "1").refused(3, str(bad), "none of the 1 files could be read")
     os.mkfifo(tmp_path / "pipe.jpg")
     call("predict", probe_run, tmp_path / "pipe.jpg").refused(3, "pipe.jpg")
 
 
 def test_a_missing_picture_or_an_empty_folder_is_named(probe_run: Path, call: Callable, tmp_path: Path) -> None:
     call("predict", probe_run, tmp_path / "no.jpg").refused(2, "no.jpg", "does not exist", "files or folders")
-    call("predict", probe_run, tmp_path).refused(3, str(tmp_path), "no pictures", "another folder")
+    call("predict", probe_run, tmp_path, "--threads", "1").refused(3, str(tmp_path), "no pictures", "another folder")
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

@@ -1,0 +1,5 @@
+"""``python -m budwood`` is the ``budwood`` command."""
+
+from budwood.cli.main import main
+
+main()

@@ -1,0 +1,92 @@
+"""A run that is killed, or told to stop, says how far it came and how to go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+TINY = ("--tiny", "--threads", "1")
+# Fine-tuning without end: what stops it is a signal.
+ENDLESS = {
+    "model.backbone": "test_efficientnet",
+    "model.pretrained": "false",
+    "model.size": "32",
+    "train.stages": '[{ trains = "head" }, { trains = "all", epochs = 1000000 }]',
+    "train.patience": "1000000",
+    "head.penalties": "[0.01, 0.1]",
+    "head.folds": "2",
+}
+
+
+@contextmanager
+def endless_run(photos: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
+    """A ``budwood fit`` in its own process, yielded in the middle of fine-tuning."""
+    settings = [part for key, value in ENDLESS.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "budwood.cli.main", "fit", str(photos), "--out", str(out), "--threads", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        until = time.monotonic() + 100
+        while not reached(out, "head"):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < until, "the run did not come to fine-tuning"
+            time.sleep(0.05)
+        time.sleep(0.2)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def reached(out: Path, step: str) -> bool:
+    status = out / "status.json"
+    return status.is_file() and json.loads(status.read_text())["step"] == step
+
+
+def test_a_killed_run_says_so_and_can_be_done_again(photos: Path, tmp_path: Path, call: Callable) -> None:
+    out = tmp_path / "run"
+    with endless_run(photos, out) as process:
+        call("fit", photos, *TINY, "--out", out).refused(2, "under way", "another --out")
+        call("fit", photos, *TINY, "--out", out, "--overwrite").refused(2, "in use by another", "another --out")
+        assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    status = json.loads((out / "status.json").read_text())
+    assert (status["state"], status["step"]) == ("running", "head")
+    assert status["go_on"].startswith("budwood fit ")
+    call("fit", photos, *TINY, "--out", out).refused(2, "killed after the step head", "go on with", "--overwrite")
+    call("verify", out).refused(1, "running", "never sealed")
+    call("report", out).refused(2, "running", "not done")
+    call("predict", out, photos).refused(2, "no bundle")
+    assert call("fit", photos, *TINY, "--out", out, "--overwrite").code == 0
+    assert json.loads((out / "status.json").read_text())["state"] == "done"
+    assert call("verify", out).code == 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_stopped_run_ends_with_4_and_says_how_to_go_on(
+    sent: signal.Signals, photos: Path, tmp_path: Path, call: Callable
+) -> None:
+    out = tmp_path / "run"
+    with endless_run(photos, out) as process:
+        process.send_signal(sent)
+        _, err = process.communicate(timeout=60)
+        code = process.returncode
+    assert code == 4, err
+    assert "Traceback" not in err
+    assert "stopped after the step head" in err
+    assert f"Go on with: budwood fit {photos}" in err
+    assert "--overwrite" in err
+    status = json.loads((out / "status.json").read_text())
+    assert (status["state"], status["step"]) == ("interrupted", "head")
+    call("fit", photos, *TINY, "--out", out).refused(2, "interrupted after the step head", "--overwrite")
