@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("BUDWOOD_CACHE", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tests share a busy machine, where more threads are slower; a test that changes the number changes it for itself."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -190,7 +190,11 @@ def head_folds(dataset: Dataset, part: PixelSet, *, num_folds: int, seed: int) -
     group_of = {path: f"group {g}" for g, group in enumerate(dataset.audit.groups) for path in group}
     groups = [group_of.get(part.paths[i], part.paths[i]) for i in part.rows]
     folds = np.zeros(len(part), dtype=np.int64)
-    num_folds = max(2, min(num_folds, len(set(groups))))
+    num_folds = min(num_folds, len(set(groups)), int(np.bincount(part.labels).max()))
+    if num_folds < 2:
+        raise SplitError(
+            "every class has 1 picture in the training part, and choosing a head needs 2 of some class: add pictures"
+        )
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer pictures than folds is missing from some folds: known and harmless here.

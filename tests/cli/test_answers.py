@@ -41,7 +41,7 @@ def test_predict_repeats_the_runs_test_predictions(
 def test_the_files_ending_chooses_the_format(probe_run: Path, photos: Path, call: Callable, tmp_path: Path) -> None:
     picture = next(photos.glob("*/*.jpg"))
     for name, read in (("new/a.csv", from_csv), ("new/a.json", from_json)):
-        outcome = call("predict", probe_run / "bundle", picture, "--out", tmp_path / name)
+        outcome = call("predict", probe_run / "bundle", picture, "--out", tmp_path / name, "--threads", "1")
         assert outcome.code == 0, outcome.text
         assert list(read((tmp_path / name).read_text())) == [str(picture)]
 
@@ -65,11 +65,13 @@ def test_pictures_of_which_none_can_be_read_end_with_3(probe_run: Path, call: Ca
     bad.write_text("this is text")
     call("predict", probe_run, bad, "--threads", "1").refused(3, str(bad), "none of the 1 files could be read")
     os.mkfifo(tmp_path / "pipe.jpg")
-    call("predict", probe_run, tmp_path / "pipe.jpg").refused(3, "pipe.jpg")
+    call("predict", probe_run, tmp_path / "pipe.jpg", "--threads", "1").refused(3, "pipe.jpg")
 
 
 def test_a_missing_picture_or_an_empty_folder_is_named(probe_run: Path, call: Callable, tmp_path: Path) -> None:
-    call("predict", probe_run, tmp_path / "no.jpg").refused(2, "no.jpg", "does not exist", "files or folders")
+    call("predict", probe_run, tmp_path / "no.jpg", "--threads", "1").refused(
+        2, "no.jpg", "does not exist", "files or folders"
+    )
     call("predict", probe_run, tmp_path, "--threads", "1").refused(3, str(tmp_path), "no pictures", "another folder")
 
 
@@ -94,8 +96,8 @@ def test_evaluate_matches_classes_by_name_where_one_is_absent(
     some = Path(shutil.copytree(photos, tmp_path / "some"))
     first, *others = sorted(p.name for p in some.iterdir())
     shutil.rmtree(some / first)
-    assert call("evaluate", transfer_run, some, "--out", tmp_path / "some-scores").code == 0
-    assert call("evaluate", transfer_run, photos, "--out", tmp_path / "all-scores").code == 0
+    assert call("evaluate", transfer_run, some, "--threads", "1", "--out", tmp_path / "some-scores").code == 0
+    assert call("evaluate", transfer_run, photos, "--threads", "1", "--out", tmp_path / "all-scores").code == 0
     found, every = (Predictions.load(tmp_path / f"{n}-scores" / "predictions.csv") for n in ("some", "all"))
     expected = {
         path: (probs, target) for path, probs, target in zip(every.paths, every.probs, every.targets, strict=True)
@@ -113,4 +115,4 @@ def test_evaluate_refuses_a_class_that_the_bundle_does_not_know(
     some = Path(shutil.copytree(photos, tmp_path / "some"))
     names = sorted(p.name for p in some.iterdir())
     (some / names[0]).rename(some / "quercus")
-    call("evaluate", transfer_run, some).refused(3, "quercus", names[0], "Rename")
+    call("evaluate", transfer_run, some, "--threads", "1").refused(3, "quercus", names[0], "Rename")

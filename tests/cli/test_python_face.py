@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import budwood
+from budwood.judge import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,21 @@ def test_one_path_is_as_good_as_a_list_of_one(run: budwood.Run, photos: Path) ->
 
 def test_an_unreadable_picture_is_an_error_that_names_it(run: budwood.Run, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("text")
-    with pytest.raises(budwood.BudwoodError, match="bad.jpg"):
+    with pytest.raises(budwood.BudwoodError, match=r"bad\.jpg"):
         budwood.load(run.bundle).predict([tmp_path / "bad.jpg"])
 
 
 def test_evaluate_matches_classes_by_name(run: budwood.Run, photos: Path, tmp_path: Path) -> None:
     some = Path(shutil.copytree(photos, tmp_path / "some"))
     shutil.rmtree(sorted(some.iterdir())[0])
-    metrics, predictions = budwood.evaluate(run.bundle, some)
+    metrics, predictions = evaluate(run.bundle, some)
     assert metrics.num_pictures == 16
     assert all(
         predictions.classes[t] == p.split("/")[0] for t, p in zip(predictions.targets, predictions.paths, strict=True)
     )
     sorted(some.iterdir())[0].rename(some / "quercus")
     with pytest.raises(budwood.BudwoodError, match="quercus") as caught:
-        budwood.evaluate(run.bundle, some)
+        evaluate(run.bundle, some)
     assert caught.value.exit_code == 3
 
 

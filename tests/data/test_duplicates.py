@@ -118,7 +118,7 @@ def test_a_copy_of_a_32_pixel_picture_is_found() -> None:
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_a_frame_drawn_over_the_rim_does_not_hide_a_copy(level: int) -> None:
-    small = [resized(scene(seed), 32, 32) for seed in range(12)]
+    small = [resized(scene(seed), 48, 48) for seed in range(12)]
     framed = np.full_like(small[5], level)
     framed[3:-3, 3:-3] = small[5][3:-3, 3:-3]
     assert found(near_duplicate_pairs([*small, framed])) == {(5, 12)}
