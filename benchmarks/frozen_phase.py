@@ -83,7 +83,7 @@ def line(number: int, pair: dict[str, Any]) -> str:
 
 def interval(side: dict[str, Any]) -> str:
     """Wilson's 95 % interval of a side's accuracy."""
-    from budwood.evaluate.intervals import wilson
+    from budwood.evaluation.intervals import wilson
 
     found = wilson(round(side["accuracy"] * side["tested"]), side["tested"])
     return f"({found.low:.3f}-{found.high:.3f})"

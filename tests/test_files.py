@@ -67,9 +67,14 @@ def test_odd_names_have_one_visible_form(name: str, text: str) -> None:
 def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     write_json(file, {"old": 1})
-    with pytest.raises(RuntimeError, match="half"), atomic_open(file) as stream:
-        stream.write(b"new")
-        raise RuntimeError("half way")
+
+    def write_half() -> None:
+        with atomic_open(file) as stream:
+            stream.write(b"new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half"):
+        write_half()
     with pytest.raises(ValueError, match="JSON"):
         write_json(file, {"bad": float("nan")})
     assert read_json(file) == {"old": 1}

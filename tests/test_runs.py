@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,13 @@ def test_a_run_is_running_while_it_is_open_and_notes_its_steps(tmp_path: Path, p
 def test_the_state_says_how_a_run_ended(
     raised: BaseException, expected: type[BaseException], stored: str, reason: str, tmp_path: Path, pictures: Path
 ) -> None:
-    with pytest.raises(expected), open_it(tmp_path / "run", pictures) as (_, journal):
-        journal.finished(StepTime(name="scan", seconds=0))
-        raise raised
+    def end_early() -> None:
+        with open_it(tmp_path / "run", pictures) as (_, journal):
+            journal.finished(StepTime(name="scan", seconds=0))
+            raise raised
+
+    with pytest.raises(expected):
+        end_early()
     assert state(tmp_path / "run") == (stored, "scan")
     assert reason in RunDir(tmp_path / "run").read_status()["reason"]
     assert not (tmp_path / "run" / ".lock").exists()
@@ -67,10 +72,14 @@ def test_the_state_says_how_a_run_ended(
 
 def test_sigterm_interrupts_and_the_old_handler_comes_back(tmp_path: Path, pictures: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match="Go on with: budwood fit pictures --overwrite"):  # noqa: SIM117
+
+    def be_stopped() -> None:
         with open_it(tmp_path / "run", pictures):
             os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
+            time.sleep(5)
+
+    with pytest.raises(Interrupted, match="Go on with: budwood fit pictures --overwrite"):
+        be_stopped()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -92,9 +101,8 @@ def test_a_run_in_use_is_refused_even_with_overwrite(tmp_path: Path, pictures: P
     with open_it(tmp_path / "run", pictures):
         with pytest.raises(OutputError, match="under way"), open_it(tmp_path / "run", pictures):
             pass
-        with pytest.raises(OutputError, match="in use by another"):  # noqa: SIM117
-            with open_it(tmp_path / "run", pictures, overwrite=True):
-                pass
+        with pytest.raises(OutputError, match="in use by another"):
+            open_it(tmp_path / "run", pictures, overwrite=True).__enter__()
         assert state(tmp_path / "run")[0] == "running"
 
 

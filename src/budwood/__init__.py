@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from budwood.data.split_nouns import Split
     from budwood.data.store import PictureStore
     from budwood.errors import BudwoodError
-    from budwood.evaluate.metrics import Metrics
-    from budwood.evaluate.predictions import Predictions
+    from budwood.evaluation.metrics import Metrics
+    from budwood.evaluation.predictions import Predictions
     from budwood.export.bundle import Bundle, load
     from budwood.herbarium import draw_herbarium
     from budwood.judge import evaluate, predict
@@ -37,9 +37,9 @@ _HOMES = {
     "Catalog": "budwood.data.records",
     "Finding": "budwood.data.records",
     "ImageRecord": "budwood.data.records",
-    "Metrics": "budwood.evaluate.metrics",
+    "Metrics": "budwood.evaluation.metrics",
     "PictureStore": "budwood.data.store",
-    "Predictions": "budwood.evaluate.predictions",
+    "Predictions": "budwood.evaluation.predictions",
     "Recipe": "budwood.recipe",
     "Run": "budwood.pipeline",
     "Split": "budwood.data.split_nouns",

@@ -211,5 +211,6 @@ def check_manifest(folder: Path, *, skip: Iterable[str] = ()) -> list[str]:
             problems.append(f"{name} was changed")
     skipped = {MANIFEST_NAME, *skip}
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    problems += [f"{name} is not listed in {MANIFEST_NAME}" for name in sorted(present - set(files) - skipped)]
+    added = sorted(escape_name(name) for name in present - set(files) - skipped)
+    problems += [f"{name} is not listed in {MANIFEST_NAME}" for name in added]
     return problems

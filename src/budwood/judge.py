@@ -15,8 +15,8 @@ import numpy as np
 
 from budwood.data.scan import SUFFIXES, scan
 from budwood.errors import DataError, UsageError
-from budwood.evaluate.metrics import Metrics, summarise
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.metrics import Metrics, summarise
+from budwood.evaluation.predictions import Predictions
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 from budwood.export.bundle import Bundle, Unreadable, load
 from budwood.files import unescape_name

@@ -20,9 +20,9 @@ from budwood.data.records import Catalog, ImageRecord
 from budwood.data.split_nouns import PARTS
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, IntegrityError
-from budwood.evaluate.intervals import Interval
-from budwood.evaluate.metrics import Estimate, summarise
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.intervals import Interval
+from budwood.evaluation.metrics import Estimate, summarise
+from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json, write_text
 from budwood.recipe import Recipe, parse_recipe
 from budwood.report.data import (

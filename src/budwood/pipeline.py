@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from budwood import cache, machine
 from budwood.data.ledger import write_catalog
@@ -16,10 +17,11 @@ from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
-from budwood.evaluate.baselines import all_zero_input, majority_class
-from budwood.evaluate.intervals import wilson
-from budwood.evaluate.metrics import summarise
-from budwood.evaluate.predictions import Predictions
+from budwood.errors import SettingsError
+from budwood.evaluation.baselines import all_zero_input, majority_class
+from budwood.evaluation.intervals import wilson
+from budwood.evaluation.metrics import summarise
+from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
 from budwood.files import write_json, write_text
@@ -116,6 +118,10 @@ def fit(
     """
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, overrides=overrides, seed=seed, folds=folds, refit=refit, tiny=tiny)
+    elif overrides or seed is not None or folds is not None or refit or tiny:
+        raise SettingsError("a Recipe already holds seed, folds, refit, tiny and all settings: change them in it")
+    if split_file is not None and recipe.split.folds is not None:
+        raise SettingsError("a split file and folds contradict each other: drop --split or --folds")
     photos = Path(photos).expanduser()
     check_name(recipe.model.backbone)
     path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
@@ -147,6 +153,7 @@ class _Work:
     def go(self, photos: Path, *, threads: int | None, split_file: Path | None) -> None:
         """Run all steps in order."""
         recipe, run = self.recipe, self.run
+        torch.manual_seed(recipe.seed)  # for weights that are asked to be random
         backbone = open_backbone(recipe.model)
         found = machine.probe(threads=threads, tuned_allocator=machine.tune_allocator())
         bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[recipe.train.precision]
@@ -178,9 +185,10 @@ class _Work:
             self._write_bundle(run.bundle, refitted, facts)
         write_json(run.metrics, scores)
         write_json(run.training, trainer.to_json(trained, environment, num_parameters(trained.model)))
-        self.journal.write("done", step="report")
+        self.journal.write("running", step="report")
         write_report(run, dataset.store)
         cache.prune()
+        self.journal.write("done", step="report")
 
     def _trainer(
         self,
@@ -213,7 +221,8 @@ class _Work:
 
     def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:
         return BundleFacts(
-            spec=self.recipe.model,
+            # what the bundle needs is the architecture: its weights are in the bundle, whatever they came from
+            spec=self.recipe.model.model_copy(update={"backbone": trainer.backbone.architecture}),
             classes=dataset.catalog.classes,
             preprocess=preprocess,
             views=trainer.views.predict,

@@ -88,8 +88,6 @@ def make_splits(dataset: Dataset, recipe: Recipe, split_file: Path | None) -> tu
     """
     catalog, groups = dataset.catalog, dataset.audit.groups
     if split_file is not None:
-        if recipe.split.folds is not None:
-            raise SplitError("a split file and --folds contradict each other: give one of them")
         chosen = read_split(split_file, catalog)
         check_split(chosen, catalog, groups)
         return (chosen,)

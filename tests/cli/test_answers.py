@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.predictions import Predictions
 
 
 def from_csv(text: str) -> dict[str, list[float]]:

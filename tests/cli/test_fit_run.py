@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from budwood.data.ledger import read_catalog
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.predictions import Predictions
 from budwood.export.bundle import load
 from budwood.recipe import load_recipe, parse_recipe
 

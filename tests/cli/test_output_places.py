@@ -103,7 +103,8 @@ def test_a_path_that_looks_like_markup_is_shown_as_it_is(call: Callable, photos:
     out = tmp_path / "[bold]a[" / "b]run"
     outcome = call("fit", photos, *TINY, "--out", out)
     assert outcome.code == 0, outcome.text
-    assert str(out / "report.html") in outcome.text
+    assert f"bundle {out / 'bundle'}" in outcome.text
+    assert f"report {out / 'report.html'}" in outcome.text
 
 
 def test_without_out_a_run_goes_below_runs_under_its_recipes_name(call: Callable, photos: Path, tmp_path: Path) -> None:

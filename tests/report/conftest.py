@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from budwood.evaluate.intervals import wilson
-from budwood.evaluate.metrics import Estimate, Metrics, summarise
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.intervals import wilson
+from budwood.evaluation.metrics import Estimate, Metrics, summarise
+from budwood.evaluation.predictions import Predictions
 from budwood.report.data import (
     Baseline,
     ClassSummary,

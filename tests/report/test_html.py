@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from budwood.evaluate.intervals import wilson
-from budwood.evaluate.metrics import Estimate
+from budwood.evaluation.intervals import wilson
+from budwood.evaluation.metrics import Estimate
 from budwood.report import html
 from budwood.report.data import (
     Baseline,

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from budwood.evaluate.metrics import Metrics, summarise
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.metrics import Metrics, summarise
+from budwood.evaluation.predictions import Predictions
 from budwood.report import plots
 from budwood.report.data import (
     ClassSummary,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,7 +35,7 @@ class AugmentSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rotation: float | Literal["auto"] = "auto"
+    rotation: Annotated[float, Field(ge=0, le=180)] | Literal["auto"] = "auto"
     flip: Flip = "auto"
     scale: tuple[float, float] = (0.8, 1.15)
     shift: float = Field(default=0.1, ge=0, le=0.5)
@@ -44,6 +44,17 @@ class AugmentSpec(BaseModel):
     saturation: float = Field(default=0.2, ge=0, le=1)
     cutmix: float = Field(default=0.5, ge=0, le=1)
     mixup: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> AugmentSpec:
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(
+                f"scale takes the smallest and the largest magnification, both above 0 (found {low}, {high})"
+            )
+        if self.cutmix + self.mixup > 1:
+            raise ValueError("cutmix and mixup are shares of the batches: together at most 1")
+        return self
 
     def resolved(self, *, turn_free: bool, mirror_free: bool) -> AugmentSpec:
         """The spec with ``"auto"`` decided by what the audit found."""

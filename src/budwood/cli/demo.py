@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from budwood.cli import options
 from budwood.cli.progress import progress
+
+if TYPE_CHECKING:
+    from budwood.events import Listener
 
 
 def run(
@@ -22,7 +25,6 @@ def run(
     from budwood import machine
 
     machine.tune_allocator()  # before torch is imported
-    from budwood.herbarium import draw_herbarium
     from budwood.pipeline import fit
     from budwood.recipe import load_recipe
 
@@ -31,7 +33,7 @@ def run(
         folder = out / "herbarium"
         photos = folder / "photos"
         if not (folder / "truth.json").is_file():
-            photos = draw_herbarium(folder, listen=listen).photos
+            _draw(folder, listen)
         finished = fit(
             photos,
             recipe=chosen,
@@ -43,3 +45,17 @@ def run(
     from budwood.cli.summary import print_run
 
     print_run(finished)
+
+
+def _draw(folder: Path, listen: Listener) -> None:
+    """Draw beside the place and rename: a drawing that was stopped half-way is never taken for a herbarium."""
+    import shutil
+
+    from budwood.files import ensure_writable
+    from budwood.herbarium import draw_herbarium
+
+    ensure_writable(folder.parent)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    draw_herbarium(part, listen=listen)
+    part.rename(folder)

@@ -14,7 +14,7 @@ from budwood.cli.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from budwood.evaluate.predictions import Predictions
+    from budwood.evaluation.predictions import Predictions
     from budwood.export.bundle import Unreadable
 
 

@@ -20,7 +20,7 @@ def run(
         Path | None,
         typer.Option("--check", exists=True, dir_okay=False, help="Only check this split file for leaks."),
     ] = None,
-    seed: options.Seed = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
     overrides: options.Overrides = None,
 ) -> None:
     """Divide the pictures into train, val and test; near-duplicates stay together, classes keep their shares."""
@@ -30,10 +30,13 @@ def run(
     from budwood.data.scan import scan
     from budwood.data.split import SplitSpec, check_split, read_split, split, write_split
     from budwood.data.store import PictureStore
+    from budwood.errors import SettingsError
     from budwood.files import ensure_writable, refuse_inside
 
     settings = apply_overrides({}, [text.removeprefix("split.") for text in overrides or ()])
     spec = validate(SplitSpec, settings, source="split")
+    if spec.folds is not None:
+        raise SettingsError("a split file holds one train, val and test; folds are made by: budwood fit --folds K")
     if not check:
         refuse_inside(out, photos)
         ensure_writable(out.parent)
@@ -47,7 +50,7 @@ def run(
         check_split(made, catalog, groups)
         typer.echo(f"{check} is a split of these pictures and leaks nothing")
     else:
-        made = split(catalog, groups=groups, spec=spec, seed=seed or 0)
+        made = split(catalog, groups=groups, spec=spec, seed=seed)
         write_split(made, catalog, out)
         typer.echo(f"written to {out}; use it with: budwood fit {photos} --split {out}")
     _print(catalog, made)

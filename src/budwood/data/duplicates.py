@@ -17,7 +17,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from threadpoolctl import threadpool_limits  # it comes with scikit-learn
+from threadpoolctl import threadpool_limits
 
 from budwood.data.copy_search import Hits, crop_windows, propose, rank_in_whole
 from budwood.data.registration import Planes, detail_activity, detail_likeness, refine

@@ -44,18 +44,22 @@ def epoch_order(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return order_generator(seed, epoch).permutation(size)
 
 
+def num_batches(size: int, batch_size: int) -> int:
+    """Batches of one epoch; a last batch of one picture is joined to the one before (BatchNorm needs two)."""
+    full, rest = divmod(size, batch_size)
+    return max(1, full + (rest > 1)) if size else 0
+
+
 def batches(
     part: PixelSet, transform: Transform, *, batch_size: int, seed: int, epoch: int, workers: int = 0
 ) -> Iterator[Batch]:
-    """Shuffled batches of one epoch; a last batch of one picture is joined to the one before (BatchNorm needs two).
+    """Shuffled batches of one epoch, `num_batches` of them.
 
     Args:
         workers: threads that prepare batches ahead; 0 prepares each when it is asked for. The stream is the same.
     """
     order = part.rows[epoch_order(len(part), seed=seed, epoch=epoch)]
-    edges = list(range(0, len(order), batch_size))
-    if len(edges) > 1 and len(order) - edges[-1] < 2:
-        edges.pop()
+    edges = [number * batch_size for number in range(num_batches(len(order), batch_size))]
     chunks = [order[at:end] for at, end in zip(edges, [*edges[1:], len(order)], strict=True)]
 
     def make(rows: NDArray[np.int64]) -> Batch:

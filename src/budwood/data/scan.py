@@ -51,7 +51,9 @@ class _Found:
         self.ignored.append(f"{escape_name(name)}: {reason}")
 
 
-def scan(root: Path, *, store: PictureStore | None = None, listen: Listener = silent, workers: int = 2) -> Catalog:
+def scan(
+    root: str | Path, *, store: PictureStore | None = None, listen: Listener = silent, workers: int = 2
+) -> Catalog:
     """Read every picture below ``root`` once and describe it.
 
     Args:
@@ -65,6 +67,7 @@ def scan(root: Path, *, store: PictureStore | None = None, listen: Listener = si
         DataError: there are no pictures, no class folders, or only one class.
     """
     started = time.monotonic()
+    root = Path(root)
     found = _walk(_checked_root(root))
     found.files.sort()
     listen(StepStarted(step="scan", total=len(found.files)))

@@ -46,12 +46,13 @@ def pixel_digest(image: NDArray[np.uint8]) -> str:
 class PictureStore:
     """Decoded pictures, shorter side at most ``side``, in ``folder``, a cache that may be deleted."""
 
-    def __init__(self, folder: Path, *, side: int) -> None:
+    def __init__(self, folder: str | Path, *, side: int) -> None:
         """Open or create the store.
 
         Raises:
             OutputError: the folder cannot be created.
         """
+        folder = Path(folder)
         self.folder = folder
         self.side = side
         with self._disk():

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from budwood.data.decode import decode_file
 from budwood.data.preprocess import Preprocess
 from budwood.errors import IntegrityError, UnreadableImage, UsageError
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.predictions import Predictions
 from budwood.files import check_manifest, escape_name, read_json, write_bytes, write_json, write_manifest
 from budwood.models.build import Classifier, ModelSpec, build_empty, classifier_state
 from budwood.models.fold import fold_batch_norm

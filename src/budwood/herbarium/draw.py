@@ -57,7 +57,7 @@ class Sheet:
 
 
 def draw_herbarium(
-    folder: Path,
+    folder: str | Path,
     *,
     seed: int = 7,
     num_pictures: int = 480,
@@ -79,6 +79,7 @@ def draw_herbarium(
         OutputError: ``folder/photos`` holds something already, or cannot be written.
         UsageError: unknown species, or too few pictures or species for faults.
     """
+    folder = Path(folder)
     photos, truth = folder / "photos", folder / "truth.json"
     if photos.exists() and (not photos.is_dir() or any(photos.iterdir())):
         raise OutputError(f"{photos} exists and is not empty; choose another folder, or remove it first")

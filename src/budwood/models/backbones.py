@@ -6,6 +6,7 @@ put in its place silently.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ _LITE_STD = (128 / 255, 128 / 255, 128 / 255)
 class Backbone:
     """A network without its classifier: images ``[B, 3, S, S]`` -> features ``[B, num_features]``.
 
-    preprocess is that of the weights, at their native size. source says in words where the weights come from;
-    digest is the sha256 of their file ("" for random weights).
+    architecture is a name that builds the same network again without a network connection. preprocess is that of the
+    weights, at their native size. source says in words where the weights come from; digest is the sha256 of their file,
+    or of the tensors where there is no one file.
     """
 
     name: str
+    architecture: str
     module: nn.Module
     num_features: int
     preprocess: Preprocess
@@ -53,6 +56,8 @@ def load_backbone(
     Raises:
         BackboneError: the name is unknown, or the weights cannot be had here now.
     """
+    if name.startswith("hf-hub:") and not pretrained:
+        raise BackboneError(f"{name} names weights, but model.pretrained is false: name the architecture instead")
     if weights is not None and not weights.is_file():
         raise BackboneError(f"the weights file {weights} does not exist; check model.weights")
     if name in PACKAGED:
@@ -134,7 +139,7 @@ def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: 
         overlay = {"file": str(weights), "custom_load": False}
         options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
         source, digest = f"local file {weights.name}", sha256_file(weights)
-    elif pretrained or name.startswith("hf-hub:"):
+    elif pretrained:
         require_hub(name, _hub_id(name))
         options["pretrained"] = True
         source = f"timm, {_hub_id(name)}"
@@ -183,10 +188,10 @@ def _from_torchvision(name: str, *, pretrained: bool, weights: Path | None) -> B
         raise BackboneError(_cannot_load(name, error)) from error
     if hasattr(module, "aux_logits"):
         module.aux_logits, module.AuxLogits, module.aux1, module.aux2 = False, None, None, None
+    _strip_classifier(name, module)
     if weights is not None:
         _load_state(module, _read_state(weights), weights)
         source, digest = f"local file {weights.name}", sha256_file(weights)
-    _strip_classifier(name, module)
     shown = chosen.transforms()
     preprocess = Preprocess(
         size=int(shown.crop_size[0]),
@@ -213,14 +218,25 @@ def _made(name: str, module: nn.Module, preprocess: Preprocess, source: str, dig
     module.eval()
     with torch.no_grad():
         num_features = module(torch.zeros(1, 3, preprocess.size, preprocess.size)).shape[1]
+    cfg = getattr(module, "pretrained_cfg", None) or {}
     return Backbone(
         name=name,
+        architecture=str(cfg["architecture"]) if name.startswith("hf-hub:") else name,
         module=module,
         num_features=int(num_features),
         preprocess=preprocess,
         source=source,
-        digest=digest,
+        digest=digest or _state_digest(module),
     )
+
+
+def _state_digest(module: nn.Module) -> str:
+    """The sha256 over all tensors, in order: equal exactly when the weights are."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_state(file: Path) -> dict[str, Any]:
@@ -237,14 +253,15 @@ def _read_state(file: Path) -> dict[str, Any]:
 
 
 def _load_state(module: nn.Module, state: dict[str, Any], file: Path) -> None:
-    """Load all tensors but the classifier's; anything else missing is an error."""
-    result = module.load_state_dict(state, strict=False)
-    if result.missing_keys:
-        shown = ", ".join(result.missing_keys[:3])
+    """Load the network's tensors; the file may hold more (a classifier), but none may be missing or misshapen."""
+    own = module.state_dict()
+    wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
+    if wrong:
         raise BackboneError(
-            f"{file} does not fit the network: {len(result.missing_keys)} tensors are missing ({shown}, ...); "
-            "give weights of this very architecture"
+            f"{file} does not fit the network: {len(wrong)} of {len(own)} tensors are missing or of another shape "
+            f"({', '.join(wrong[:3])}, ...); give weights of this very architecture"
         )
+    module.load_state_dict({key: state[key] for key in own}, strict=True)
 
 
 def _hub_id(name: str) -> str:

@@ -31,7 +31,7 @@ class ModelSpec(BaseModel):
     pretrained: bool = True
     weights: str = ""
     size: int | None = Field(default=None, ge=16, le=1024)
-    growth: float = Field(default=4 / 3, ge=1.0, le=8.0)
+    growth: float = Field(default=1.667, ge=1.0, le=8.0)
     crop_fraction: float | None = Field(default=None, gt=0.2, le=1.0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     drop_path: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budwood.data.records import Severity
-from budwood.evaluate.metrics import Estimate, Metrics
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.metrics import Estimate, Metrics
+from budwood.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from budwood.evaluate.metrics import ClassMetrics, Estimate, confused_pairs
+from budwood.evaluation.metrics import ClassMetrics, Estimate, confused_pairs
 from budwood.report import plots
 from budwood.report.data import Baseline, HeadSelection, ReportData, Result, Step
 

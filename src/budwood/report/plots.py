@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from budwood.evaluate.metrics import Metrics, confused_pairs
+from budwood.evaluation.metrics import Metrics, confused_pairs
 from budwood.report.data import DatasetSummary, FineTuning, HeadSelection, Result
 from budwood.report.svg import AMBER, INK, LEAF, MUTED, PAPER, SAGE, TIP, WRONG, page_style, plain, to_svg
 

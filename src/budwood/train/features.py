@@ -8,7 +8,9 @@ bundle's own float32 predictor, never by these.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +61,8 @@ class FeatureCache:
     def load(self, source: FeatureSource, view: int) -> dict[str, NDArray[np.float16]]:
         """All kept rows of a view: pixel digest -> ``[D]`` float16."""
         rows: dict[str, NDArray[np.float16]] = {}
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / source.key)  # the cache drops the least recently used
         for shard in sorted(self._place(source, view).glob("*.npz")):
             try:
                 with np.load(shard, allow_pickle=False) as data:

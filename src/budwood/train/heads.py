@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from budwood.events import Listener, Scored, StepAdvanced, StepFinished, StepStarted, silent
@@ -39,8 +40,15 @@ class HeadSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    penalties: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+    penalties: tuple[Annotated[float, Field(gt=0)], ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     folds: int = Field(default=5, ge=2, le=20)
+
+    @field_validator("penalties")
+    @classmethod
+    def _some_penalty(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values:
+            raise ValueError("give at least one penalty")
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from budwood.augment.mix import mix_batch
 from budwood.augment.transforms import AugmentSpec
-from budwood.data.loader import PixelSet, Transform, batches
+from budwood.data.loader import PixelSet, Transform, batches, num_batches
 from budwood.data.preprocess import Preprocess
 from budwood.errors import DivergedError
 from budwood.events import Listener, Scored, StepAdvanced, StepFinished, StepStarted, silent
@@ -116,7 +116,7 @@ def fine_tune(
     wrapped, optimizer = fabric.setup(model, optimizer)
     if average:
         average.model.to(fabric.device)
-    steps_per_epoch = max(1, len(data.train) // spec.batch_size)
+    steps_per_epoch = num_batches(len(data.train), spec.batch_size)
     schedule = SCHEDULES[spec.schedule](steps_per_epoch * stage.epochs)
 
     rows: list[EpochRow] = []

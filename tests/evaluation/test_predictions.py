@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import IntegrityError
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.predictions import Predictions
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 

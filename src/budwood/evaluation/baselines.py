@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.evaluate.intervals import Interval, wilson
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.intervals import Interval, wilson
+from budwood.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import DataError
-from budwood.evaluate import metrics
-from budwood.evaluate.intervals import wilson
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation import metrics
+from budwood.evaluation.intervals import wilson
+from budwood.evaluation.predictions import Predictions
 
 
 def predictions_of(targets: list[int] | np.ndarray, probs: np.ndarray) -> Predictions:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from budwood.evaluate.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
+from budwood.evaluation.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
 
 
 def recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ def test_bootstrap_is_the_same_for_the_same_seed_only() -> None:
 def test_bootstrap_in_pieces_draws_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
     confusion = np.array([[17, 5], [4, 11]])
     whole = stratified_bootstrap(confusion, recalls)
-    monkeypatch.setattr("budwood.evaluate.intervals._CELLS_AT_ONCE", 4 * 64)
+    monkeypatch.setattr("budwood.evaluation.intervals._CELLS_AT_ONCE", 4 * 64)
     assert stratified_bootstrap(confusion, recalls) == whole
 
 

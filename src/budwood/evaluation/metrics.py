@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.errors import DataError
-from budwood.evaluate.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
-from budwood.evaluate.predictions import Predictions
+from budwood.evaluation.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
+from budwood.evaluation.predictions import Predictions
 
 # scikit-learn's floor for float32 probabilities: log loss stays finite for a sure and wrong answer.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
