@@ -180,10 +180,11 @@ class _Work:
         scores = self._score(judged, trainer, trained, splits[0], pixels, test)
         if len(splits) > 1:
             scores["cross_validation"] = self._cross_validate(trainer, splits, pixels, judged, facts)
+        write_json(run.metrics, scores)  # before the refit: a run that is stopped in it has lost no score
         if recipe.refit:
             refitted = trainer.refit(pixels, trained)
             self._write_bundle(run.bundle, refitted, facts)
-        write_json(run.metrics, scores)
+            write_json(run.metrics, {**scores, "refit": True})
         write_json(run.training, trainer.to_json(trained, environment, num_parameters(trained.model)))
         self.journal.write("running", step="report")
         write_report(run, dataset.store)
@@ -270,7 +271,7 @@ class _Work:
             "validation": summarise(val_predictions, seed=self.recipe.seed).to_dict(),
             "selection": trained.selection(),
             "baselines": [b.to_dict() for b in baselines],
-            "refit": self.recipe.refit,
+            "refit": False,
             "scored": "bundle-scored" if self.recipe.refit else "bundle",
         }
 

@@ -84,7 +84,6 @@ def test_a_missing_weights_file_is_named(call: Callable, photos: Path, tmp_path:
     outcome.refused(2, str(gone), "does not exist", "model.weights")
 
 
-@pytest.mark.xfail(strict=True, reason="backbones._load_state lets torch's RuntimeError on other shapes through")
 def test_weights_of_another_network_are_refused(call: Callable, photos: Path, local_weights: Path) -> None:
     outcome = call("fit", photos, "--threads", "1", "--set", f"model.weights={local_weights}")
     outcome.refused(2, str(local_weights), "tensors are missing", "architecture")

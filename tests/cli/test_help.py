@@ -69,6 +69,6 @@ BUFFERED = "-c \"from budwood.cli import main; main.run = lambda _: print('an an
     ids=["echo", "rich", "plain"],
 )
 def test_a_reader_that_goes_away_is_no_error(program: str) -> None:
-    line = f"(sleep 0.2; {sys.executable} {program}) | true"
+    line = f"(sleep 0.2; PYTHONUNBUFFERED= {sys.executable} {program}) | true"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""

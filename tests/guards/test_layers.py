@@ -18,7 +18,7 @@ LAYERS = (
     ("events", "files", "seeding", "config", "machine"),
     ("cache",),
     ("data",),
-    ("augment", "models", "evaluate", "herbarium"),
+    ("augment", "models", "evaluation", "herbarium"),
     ("train",),
     ("report", "export"),
     ("recipes",),
@@ -87,7 +87,7 @@ def test_only_the_top_knows_recipes_and_runs() -> None:
 
 
 def test_report_pages_are_made_without_torch() -> None:
-    for folder in ("report", "evaluate", "data", "herbarium"):
+    for folder in ("report", "evaluation", "data", "herbarium"):
         for file in sorted((SOURCE / folder).glob("*.py")):
             names = {
                 n.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import) for n in node.names

@@ -43,7 +43,6 @@ def test_the_lazy_names_and_those_for_type_checkers_are_the_same() -> None:
     assert sorted(homes) == list(budwood.__all__)
 
 
-@pytest.mark.xfail(strict=True, reason="the folder evaluate/ takes the place of the function once it was imported")
 def test_a_public_name_stays_what_it_is_once_everything_was_imported() -> None:
     code = (
         "import budwood; [getattr(budwood, n) for n in budwood.__all__]; "

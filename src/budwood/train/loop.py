@@ -232,9 +232,10 @@ def _smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
 
 
 def _validate(fabric: Any, model: Classifier, data: StageInput) -> tuple[float, float]:
-    """Log loss and accuracy of the validation part, one view, no augmentation."""
+    """Log loss and accuracy of the validation part, one view, no augmentation, in the precision of the training."""
     assert data.val is not None
-    probs = predict_pixels(model, data.val.pixels[data.val.rows], data.preprocess, device=fabric.device)
+    with fabric.autocast():
+        probs = predict_pixels(model, data.val.pixels[data.val.rows], data.preprocess, device=fabric.device)
     labels = data.val.labels
     right = np.clip(probs[np.arange(len(labels)), labels], 1e-12, 1)
     return float(-np.log(right).mean()), float((probs.argmax(1) == labels).mean())
@@ -244,7 +245,7 @@ def _validate(fabric: Any, model: Classifier, data: StageInput) -> tuple[float, 
 def predict_pixels(
     model: nn.Module, pixels: NDArray[np.uint8], preprocess: Preprocess, *, device: Any = "cpu"
 ) -> NDArray[np.float32]:
-    """Class probabilities ``[N, K]`` of pixels ``[N, S, S, 3]`` in float32, one view."""
+    """Class probabilities ``[N, K]`` of pixels ``[N, S, S, 3]``, one view."""
     was_training = model.training
     model.eval()
     out = []
