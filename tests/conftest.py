@@ -22,7 +22,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Tests share a busy machine, where more threads are slower; a test that changes the number changes it for itself."""
+    """Tests share a busy machine, where more threads are slower; a test may change the number for itself."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

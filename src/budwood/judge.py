@@ -86,7 +86,7 @@ def evaluate(
     """
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     root = Path(photos)
-    catalog = scan(root, listen=listen)
+    catalog = scan(root, listen=listen, min_classes=1)
     unknown = sorted(set(catalog.classes) - set(opened.classes))
     if unknown:
         raise DataError(

@@ -17,7 +17,7 @@ from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
-from budwood.errors import SettingsError
+from budwood.errors import SettingsError, UsageError
 from budwood.evaluation.baselines import all_zero_input, majority_class
 from budwood.evaluation.intervals import wilson
 from budwood.evaluation.metrics import summarise
@@ -123,6 +123,12 @@ def fit(
     if split_file is not None and recipe.split.folds is not None:
         raise SettingsError("a split file and folds contradict each other: drop --split or --folds")
     photos = Path(photos).expanduser()
+    # Mistyped paths are refused before a run folder exists: the corrected call must find its --out free.
+    if not photos.is_dir():
+        found = "is a file" if photos.exists() else "does not exist"
+        raise UsageError(f"{photos} {found}; give a folder of class folders (one folder per class)")
+    if split_file is not None and not Path(split_file).is_file():
+        raise UsageError(f"the split file {split_file} does not exist; make one with: budwood split {photos}")
     check_name(recipe.model.backbone)
     path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
     with opened_run(path, photos=photos, overwrite=overwrite, command=command_line()) as (run, journal):

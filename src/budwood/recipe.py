@@ -13,6 +13,7 @@ from budwood.config import apply_overrides, parse_toml, validate
 from budwood.data.audit import AuditSpec
 from budwood.data.split import SplitSpec
 from budwood.errors import SettingsError
+from budwood.models.backbones import check_name
 from budwood.models.build import ModelSpec
 from budwood.recipes import packaged_recipes, read_recipe
 from budwood.train.heads import HeadSpec
@@ -102,7 +103,10 @@ def load_recipe(
     additions += ["refit=true"] if refit else []
     additions += ["tiny=true"] if tiny else []
     recipe = validate(Recipe, apply_overrides(values, [*overrides, *additions]), source=f"recipe {name}")
-    return shrink(recipe) if recipe.tiny else recipe
+    if not recipe.tiny:
+        return recipe
+    check_name(recipe.model.backbone)  # another network takes its place, but a wrong name is wrong here too
+    return shrink(recipe)
 
 
 def shrink(recipe: Recipe) -> Recipe:

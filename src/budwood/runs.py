@@ -211,7 +211,7 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
     refuse_inside(path, photos)
     if os.path.exists(path) and not path.is_dir():
         raise OutputError(f"{path} is a file; give a folder with --out")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
+    if path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
         raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
     if photos.resolve().is_relative_to(path.resolve()) and overwrite:
         raise OutputError(f"{path} holds {photos}, so it is not replaced; give a folder elsewhere with --out")
@@ -263,6 +263,15 @@ def _ending(journal: Journal) -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _failed(path: Path) -> bool:
+    """Whether the folder holds a run that ended with an error: it is replaced without asking, for it made nothing."""
+    run = RunDir(path)
+    try:
+        return run.status.is_file() and run.read_status().get("state") == "failed" and not run.metrics.exists()
+    except IntegrityError:
+        return False
 
 
 def _what_is(path: Path) -> str:

@@ -98,7 +98,9 @@ def test_the_report_can_be_made_again(call: Callable, probe_run: Path, copied_ru
     page = (probe_run / "report.html").read_text().replace(str(probe_run), str(copied_run))
     (copied_run / "report.html").unlink()
     assert call("report", copied_run).code == 0
-    assert (copied_run / "report.html").read_text() == page
+    again = (copied_run / "report.html").read_text()
+    without_time = re.compile(r"<b>[^<]*</b> in all")  # the first page cannot know how long its own writing takes
+    assert without_time.sub("", again) == without_time.sub("", page)
     assert call("verify", copied_run).code == 0
 
 

@@ -148,6 +148,7 @@ BAD_ZIP = pytest.mark.xfail(
 )
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # remove with BAD_ZIP: the fix closes the shard
 @pytest.mark.parametrize(
     "damage",
     [
@@ -165,7 +166,12 @@ def test_damaged_shard_is_dropped_and_computed_again(
     first, _ = run(source, pixels, cache, rows=list(range(6)))
     (shard,) = cache.folder.rglob("*.npz")
     shard.write_bytes(damage(shard.read_bytes()))  # type: ignore[operator]
-    again, computed = run(source, pixels, cache, rows=list(range(6)))
+    raised = ""
+    try:
+        again, computed = run(source, pixels, cache, rows=list(range(6)))
+    except Exception as error:
+        raised = repr(error)
+    assert raised == ""
     assert computed == 6
     np.testing.assert_array_equal(first, again)
     assert run(source, pixels, cache, rows=list(range(6)))[1] == 0
@@ -174,19 +180,24 @@ def test_damaged_shard_is_dropped_and_computed_again(
 @pytest.mark.xfail(
     strict=True, reason="BUG FeatureCache.load: BadZipFile and NotImplementedError of mutated shards are not caught"
 )
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("number", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_no_mutation_of_a_shard_raises_or_gives_other_rows(
     source: FeatureSource, pixels: Pixels, cache: FeatureCache, number: int
 ) -> None:
     features, _ = run(source, pixels, cache, rows=list(range(6)))
     (shard,) = cache.folder.rglob("*.npz")
-    data, generator = shard.read_bytes(), np.random.default_rng(0)
+    data, generator, raised = shard.read_bytes(), np.random.default_rng(0), ""
     for _ in range(number):
         bad = bytearray(data)
         for at in generator.integers(0, len(bad), 3):
             bad[at] = int(generator.integers(256))
         shard.write_bytes(bytes(bad))
-        kept = cache.load(source, 0)
+        try:
+            kept = cache.load(source, 0)
+        except Exception as error:
+            raised = repr(error)
+        assert raised == ""
         assert all(np.array_equal(kept[d].astype(np.float32), features[0, DIGESTS.index(d)]) for d in kept)
 
 

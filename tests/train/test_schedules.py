@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budwood.train.schedules import SCHEDULES, cosine
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+@settings(deadline=None)
 @given(total=st.integers(1, 500), step=st.integers(0, 600))
 def test_factor_stays_between_zero_and_one(name: str, total: int, step: int) -> None:
     assert 0 <= SCHEDULES[name](total)(step) <= 1

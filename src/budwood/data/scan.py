@@ -52,7 +52,12 @@ class _Found:
 
 
 def scan(
-    root: str | Path, *, store: PictureStore | None = None, listen: Listener = silent, workers: int = 2
+    root: str | Path,
+    *,
+    store: PictureStore | None = None,
+    listen: Listener = silent,
+    workers: int = 2,
+    min_classes: int = 2,
 ) -> Catalog:
     """Read every picture below ``root`` once and describe it.
 
@@ -61,10 +66,11 @@ def scan(
         store: where decoded pictures are kept; known files that did not change are not decoded again.
         listen: hears of the step ``scan``.
         workers: threads that decode; the result does not depend on it.
+        min_classes: fewer are an error; pictures that are only to be scored may all be of one class.
 
     Raises:
         UsageError: ``root`` is missing or not a folder.
-        DataError: there are no pictures, no class folders, or only one class.
+        DataError: there are no pictures, no class folders, or too few classes.
     """
     started = time.monotonic()
     root = Path(root)
@@ -79,7 +85,7 @@ def scan(
     for name in sorted(set(found.classes) - set(classes)):
         found.ignored.append(f"{name}: a folder without any picture is no class")
     catalog = Catalog(root=root, records=records, classes=classes, ignored=tuple(sorted(found.ignored)))
-    _check_usable(catalog, loose=found.loose)
+    _check_usable(catalog, loose=found.loose, min_classes=min_classes)
     unreadable = sum(record.state == "unreadable" for record in records)
     note = f"{len(records)} pictures, {len(classes)} classes, {unreadable} unreadable"
     listen(StepFinished(step="scan", seconds=time.monotonic() - started, note=note))
@@ -238,14 +244,14 @@ def _stamp(place: Path) -> Stamp | None:
         return None  # it went away since the walk; reading it will say so
 
 
-def _check_usable(catalog: Catalog, *, loose: int) -> None:
+def _check_usable(catalog: Catalog, *, loose: int, min_classes: int) -> None:
     root, names = catalog.root, catalog.classes
     if not catalog.records and loose:
         raise DataError(f"{root} holds {loose} pictures directly, and no class folders. {EXPECTED}")
     if not catalog.records:
         what = f"no pictures ({len(catalog.ignored)} other entries)" if catalog.ignored else "nothing: it is empty"
         raise DataError(f"{root} holds {what}. {EXPECTED}")
-    if len(names) == 1:
+    if len(names) < min_classes:
         raise DataError(
             f'{root} holds one class, "{names[0]}"; a classifier needs at least two. {EXPECTED}'
             " (is the folder one level too high?)"

@@ -87,7 +87,7 @@ class Bundle:
         """The class names, in the order of the probabilities."""
         return self.facts.classes
 
-    def predict(self, paths: Sequence[str | Path]) -> Predictions:
+    def predict(self, paths: str | Path | Sequence[str | Path]) -> Predictions:
         """Class probabilities of picture files.
 
         Raises:
@@ -95,17 +95,18 @@ class Bundle:
         """
         predictions, unreadable = self.predict_files(paths)
         if unreadable:
-            first = unreadable[0]
+            first, asked = unreadable[0], len(unreadable) + len(predictions)
             raise UnreadableImage(
-                f"{len(unreadable)} of {len(paths)} files cannot be read, first {first.path} ({first.reason}); "
+                f"{len(unreadable)} of {asked} files cannot be read, first {first.path} ({first.reason}); "
                 "predict_files answers the others"
             )
         return predictions
 
     def predict_files(
-        self, paths: Sequence[str | Path], *, advance: Callable[[int], None] = lambda count: None
+        self, paths: str | Path | Sequence[str | Path], *, advance: Callable[[int], None] = lambda count: None
     ) -> tuple[Predictions, tuple[Unreadable, ...]]:
         """Class probabilities of the files that can be read, and a list of those that cannot."""
+        paths = [paths] if isinstance(paths, str | Path) else paths
         probs: list[NDArray[np.float32]] = []
         names: list[str] = []
         unreadable: list[Unreadable] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ def fine_tune(
         loss, lr = _train_epoch(fabric, wrapped, model, optimizer, average, data, epoch, first, schedule, advance)
         judged = average.model if average else model
         val_loss, val_accuracy = _validate(fabric, judged, data) if data.val else (float("nan"), float("nan"))
-        better = data.val is None or val_loss < best_loss
+        if data.val and not math.isfinite(val_loss):
+            raise DivergedError(_diverged("validation loss", val_loss, epoch, spec.lr))
+        better = not data.val or val_loss < best_loss
         if better:
             best_state, best_loss = clone_state(judged), val_loss
             best_accuracy, best_epoch = val_accuracy, epoch
@@ -206,14 +209,11 @@ def _train_epoch(
         )
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * schedule(first_step + number)
-        lr = optimizer.param_groups[-1]["lr"]
+        lr = next((g["lr"] for g in optimizer.param_groups if g["part"] == "backbone"), group["lr"])
         logits = wrapped(images.to(fabric.device, memory_format=torch.channels_last))
         loss = _smoothed_loss(logits.float(), targets.to(fabric.device), spec.label_smoothing)
         if not bool(torch.isfinite(loss)):
-            raise DivergedError(
-                f"the loss became {float(loss)} in epoch {epoch + 1}, step {number + 1}: the learning rate is too "
-                f"high for these pictures; try --set train.lr={spec.lr / 3:.0e}"
-            )
+            raise DivergedError(_diverged("loss", float(loss), epoch, spec.lr))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
@@ -224,6 +224,13 @@ def _train_epoch(
         seen += len(images)
         advance(len(images))
     return total / max(1, seen), float(lr)
+
+
+def _diverged(what: str, value: float, epoch: int, lr: float) -> str:
+    return (
+        f"the {what} became {value} in epoch {epoch + 1}: the learning rate is too high for these pictures; "
+        f"try --set train.lr={lr / 3:.0e}"
+    )
 
 
 def _smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

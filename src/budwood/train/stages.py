@@ -110,6 +110,7 @@ def parameter_groups(model: Classifier, spec: TrainSpec, stage: Stage) -> list[d
     return [
         {
             "params": parameters,
+            "part": "head" if is_head else "backbone",
             "lr": rates[is_head],
             "base_lr": rates[is_head],
             "weight_decay": spec.weight_decay if decayed else 0.0,
