@@ -69,9 +69,12 @@ def prune() -> int:
 def _limit() -> float:
     text = os.environ.get("BUDWOOD_CACHE_GB", str(_DEFAULT_GIGABYTES))
     try:
-        return float(text) * 1e9
-    except ValueError as error:
-        raise UsageError(f'BUDWOOD_CACHE_GB is "{text}"; give a number of gigabytes, such as 10') from error
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = -1.0
+    if not gigabytes >= 0:  # also catches nan
+        raise UsageError(f'BUDWOOD_CACHE_GB is "{text}"; give a number of gigabytes, such as 10')
+    return gigabytes * 1e9
 
 
 def _size(folder: Path) -> int:

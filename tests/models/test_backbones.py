@@ -133,9 +133,6 @@ def test_classifier_of_a_local_file_may_have_any_number_of_classes(tmp_path: Pat
 def test_wrong_file_is_an_error(
     tmp_path: Path, request: pytest.FixtureRequest, name: str, suffix: str, content: str
 ) -> None:
-    if name == "test_efficientnet" and content in ("other network", "half a network", "no tensors"):
-        reason = "BUG backbones._from_timm: timm loads with strict=False; what is missing keeps random weights silently"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     file = tmp_path / f"wrong{suffix}"
     state = timm.create_model("test_convnext", pretrained=False).state_dict()
     if content == "half a network":
@@ -160,9 +157,6 @@ def test_weights_of_a_deeper_sister_are_an_error(tmp_path: Path) -> None:
         load_backbone("lite0", weights=file)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG backbones._load_state: lite1 holds all names and shapes of lite0; its extra blocks vanish"
-)
 def test_weights_of_a_sister_that_holds_more_blocks_are_an_error(tmp_path: Path) -> None:
     file = tmp_path / "lite1.safetensors"
     save_file(timm.create_model("tf_efficientnet_lite1", pretrained=False).state_dict(), file)
@@ -200,12 +194,10 @@ def test_offline_hub_is_an_error_that_names_the_way_out(monkeypatch: pytest.Monk
         load_backbone(name)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG backbones._hub_id: timm raises RuntimeError outside the try")
 def test_unknown_tag_is_a_backbone_error() -> None:
     with pytest.raises(BackboneError, match="nosuch"):
         load_backbone("resnet18.nosuch")
 
 
-@pytest.mark.xfail(strict=True, reason="BUG backbones._from_torchvision: FutureWarning on init_weights")
 def test_googlenet_of_torchvision_is_quiet() -> None:
     assert load_backbone("googlenet", pretrained=False).num_features == 1024

@@ -127,12 +127,6 @@ class InPlace(Twice):
 def test_unusual_wiring_is_never_folded_wrongly(
     request: pytest.FixtureRequest, network: type[Twice], trained: bool, example: str
 ) -> None:
-    if network is Shared:
-        reason = "BUG fold_batch_norm: a BatchNorm behind two convolutions is replaced once, then the assert fails"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    if network in (OneForTwo, Beside) and not trained and example == "zeros":
-        reason = "BUG fold_batch_norm: on an all-zero example the check is blind (features.py, bundle.py pass zeros)"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     torch.manual_seed(0)
     module = network()
     nn.init.zeros_(module.conv.bias)  # as in most networks, there is none before a BatchNorm

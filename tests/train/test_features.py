@@ -143,21 +143,15 @@ def test_bfloat16_features_are_close_to_float32(source: FeatureSource, pixels: P
     assert np.abs(exact - rough).max() < 0.1 * np.abs(exact).max()
 
 
-BAD_ZIP = pytest.mark.xfail(
-    strict=True, reason="BUG FeatureCache.load: zipfile.BadZipFile is no OSError/ValueError and is not caught"
-)
-
-
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # remove with BAD_ZIP: the fix closes the shard
 @pytest.mark.parametrize(
     "damage",
     [
         pytest.param(lambda data: b"", id="empty"),
         pytest.param(lambda data: b"junk" * 50, id="junk"),
-        pytest.param(lambda data: data[: len(data) // 2], id="cut", marks=BAD_ZIP),
-        pytest.param(lambda data: data[:300] + bytes([data[300] ^ 1]) + data[301:], id="one bit", marks=BAD_ZIP),
-        pytest.param(lambda data: data[:-10] + b"\xff" * 10, id="end", marks=BAD_ZIP),
-        pytest.param(lambda data: b"PK\x03\x04" + b"\0" * 100, id="zip without content", marks=BAD_ZIP),
+        pytest.param(lambda data: data[: len(data) // 2], id="cut"),
+        pytest.param(lambda data: data[:300] + bytes([data[300] ^ 1]) + data[301:], id="one bit"),
+        pytest.param(lambda data: data[:-10] + b"\xff" * 10, id="end"),
+        pytest.param(lambda data: b"PK\x03\x04" + b"\0" * 100, id="zip without content"),
     ],
 )
 def test_damaged_shard_is_dropped_and_computed_again(
@@ -177,10 +171,6 @@ def test_damaged_shard_is_dropped_and_computed_again(
     assert run(source, pixels, cache, rows=list(range(6)))[1] == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG FeatureCache.load: BadZipFile and NotImplementedError of mutated shards are not caught"
-)
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("number", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_no_mutation_of_a_shard_raises_or_gives_other_rows(
     source: FeatureSource, pixels: Pixels, cache: FeatureCache, number: int

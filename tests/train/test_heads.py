@@ -232,7 +232,6 @@ def test_class_that_a_fold_holds_alone_is_no_obstacle() -> None:
     assert result.accuracies[result.chosen, 0] == 0  # no head that judged the class had seen it
 
 
-@pytest.mark.xfail(strict=True, reason="BUG heads._scores: an empty fold gives nan, and argmin takes nan for the best")
 def test_empty_fold_is_passed_over() -> None:
     task = learnable()
     result = choose_head(task.features, task.targets, task.folds * 2, num_classes=3, spec=HeadSpec())

@@ -222,7 +222,6 @@ def test_averaged_weights_are_the_ones_that_are_shipped(tiny: Tiny, squares: Squ
     assert plain.model.head.weight.norm() > smooth.model.head.weight.norm() > 0
 
 
-@pytest.mark.xfail(strict=True, reason="BUG loop._train_epoch: float(loss) warns before DivergedError; detach first")
 def test_diverging_rate_is_an_error_that_names_a_lower_rate(tiny: Tiny, squares: Squares) -> None:
     data = stage_input(squares(24), squares(8), lr=1e30, head_lr=1e30, schedule="constant")
     with pytest.raises(DivergedError, match=r"learning rate is too high.*train\.lr=3e\+29"):
@@ -236,7 +235,6 @@ def test_rate_that_diverges_in_the_last_step_is_an_error(tiny: Tiny, squares: Sq
         fine_tune(tiny(), data)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG loop._train_epoch: advises train.lr although the stage has its own lr")
 def test_advice_after_a_diverging_stage_names_a_setting_that_helps(tiny: Tiny, squares: Squares) -> None:
     stage = Stage(trains="all", epochs=3, lr=1e30, head_lr=1e30)
     with pytest.raises(DivergedError, match=r"3e\+29"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,7 +61,7 @@ def batches(
     """
     order = part.rows[epoch_order(len(part), seed=seed, epoch=epoch)]
     edges = [number * batch_size for number in range(num_batches(len(order), batch_size))]
-    chunks = [order[at:end] for at, end in zip(edges, [*edges[1:], len(order)], strict=True)]
+    chunks = [order[at:end] for at, end in itertools.pairwise([*edges, len(order)])]
 
     def make(rows: NDArray[np.int64]) -> Batch:
         import torch

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from budwood.errors import BackboneError
 from budwood.files import sha256_file
 from budwood.models.hub import PACKAGED, require_host, require_hub, timm_architecture, unknown_backbone
 
+# Heads beside the main one that torchvision's inception and googlenet train with; they are cut off.
+_AUXILIARY = ("aux", "AuxLogits")
 _LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
 _LITE_STD = (128 / 255, 128 / 255, 128 / 255)
 
@@ -118,7 +121,7 @@ def _packaged(name: str, *, pretrained: bool, weights: Path | None, drop_path: f
     if not pretrained:
         return _made(name, module, preprocess, "random weights", "")
     if weights is not None:
-        _load_state(module, _read_state(weights), weights)
+        _load_state(module, _read_state(weights), weights, classifier=("classifier",))
         return _made(name, module, preprocess, f"local file {weights.name}", sha256_file(weights))
     file = packaged_file(name)
     published = torch.load(file, map_location="cpu", weights_only=True)
@@ -136,8 +139,6 @@ def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: 
     options: dict[str, Any] = {"num_classes": 0, "pretrained": False}
     source, digest = "random weights", ""
     if weights is not None:
-        overlay = {"file": str(weights), "custom_load": False}
-        options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
         source, digest = f"local file {weights.name}", sha256_file(weights)
     elif pretrained:
         require_hub(name, _hub_id(name))
@@ -149,6 +150,9 @@ def _from_timm(name: str, *, pretrained: bool, weights: Path | None, drop_path: 
         raise
     except Exception as error:  # timm and the hub raise many kinds; the user needs one message
         raise BackboneError(_cannot_load(name, error)) from error
+    if weights is not None:
+        last = (getattr(module, "pretrained_cfg", None) or {}).get("classifier") or ()
+        _load_state(module, _read_state(weights), weights, classifier=(last,) if isinstance(last, str) else tuple(last))
     cfg = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
     preprocess = Preprocess(
         size=int(cfg["input_size"][-1]),
@@ -183,14 +187,16 @@ def _from_torchvision(name: str, *, pretrained: bool, weights: Path | None) -> B
             require_host(name, chosen.url, "the torchvision weights server")
         source = f"torchvision, {chosen}"
     try:
-        module = torchvision.models.get_model(name, weights=chosen if pretrained and weights is None else None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The default weight initialization", category=FutureWarning)
+            module = torchvision.models.get_model(name, weights=chosen if pretrained and weights is None else None)
     except (OSError, RuntimeError, ValueError) as error:
         raise BackboneError(_cannot_load(name, error)) from error
     if hasattr(module, "aux_logits"):
         module.aux_logits, module.AuxLogits, module.aux1, module.aux2 = False, None, None, None
-    _strip_classifier(name, module)
+    last = _strip_classifier(name, module)
     if weights is not None:
-        _load_state(module, _read_state(weights), weights)
+        _load_state(module, _read_state(weights), weights, classifier=(last, *_AUXILIARY))
         source, digest = f"local file {weights.name}", sha256_file(weights)
     shown = chosen.transforms()
     preprocess = Preprocess(
@@ -203,13 +209,14 @@ def _from_torchvision(name: str, *, pretrained: bool, weights: Path | None) -> B
     return _made(name, module, preprocess, source, digest)
 
 
-def _strip_classifier(name: str, module: nn.Module) -> None:
-    """Put an identity in the place of the last linear layer of a torchvision network."""
+def _strip_classifier(name: str, module: nn.Module) -> str:
+    """Put an identity in the place of the last linear layer of a torchvision network; returns its name."""
     linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear)]
     if not linear:
         raise BackboneError(f"{name} ends in no linear layer, so its classifier cannot be replaced; choose a timm name")
     parent, _, leaf = linear[-1].rpartition(".")
     setattr(module.get_submodule(parent), leaf, nn.Identity())
+    return str(linear[-1])
 
 
 def _made(name: str, module: nn.Module, preprocess: Preprocess, source: str, digest: str) -> Backbone:
@@ -252,7 +259,7 @@ def _read_state(file: Path) -> dict[str, Any]:
         raise BackboneError(f"{file} cannot be read as weights ({type(error).__name__}: {error})") from error
 
 
-def _load_state(module: nn.Module, state: dict[str, Any], file: Path) -> None:
+def _load_state(module: nn.Module, state: dict[str, Any], file: Path, *, classifier: tuple[str, ...]) -> None:
     """Load the network's tensors; the file may hold more (a classifier), but none may be missing or misshapen."""
     own = module.state_dict()
     wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
@@ -260,6 +267,12 @@ def _load_state(module: nn.Module, state: dict[str, Any], file: Path) -> None:
         raise BackboneError(
             f"{file} does not fit the network: {len(wrong)} of {len(own)} tensors are missing or of another shape "
             f"({', '.join(wrong[:3])}, ...); give weights of this very architecture"
+        )
+    extra = [key for key in state if key not in own and not key.startswith(classifier)]
+    if extra:
+        raise BackboneError(
+            f"{file} does not fit the network: it holds {len(extra)} tensors that the network lacks "
+            f"({', '.join(extra[:3])}, ...); give weights of this very architecture"
         )
     module.load_state_dict({key: state[key] for key in own}, strict=True)
 
@@ -269,7 +282,10 @@ def _hub_id(name: str) -> str:
         return name.removeprefix("hf-hub:")
     import timm
 
-    cfg = timm.get_pretrained_cfg(name)
+    try:
+        cfg = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag that timm does not know
+        raise BackboneError(f"timm has no weights called {name}: {error}") from error
     if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise BackboneError(
             f"timm has no published weights for {name}: give a file with --set model.weights=FILE, or train from "

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+
+# The name of a layer in a row of layers: "3", "encoder_layer_3", "block1-3".
+_NUMBERED = re.compile(r"(?:^|[_-])\d+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +27,15 @@ def blocks_of(backbone: nn.Module) -> tuple[Block, ...]:
 
     timm networks say themselves how their layers group; of others each leaf of the first two levels is a block.
     """
-    groups = _timm_groups(backbone) or _child_groups(backbone)
+    groups = [names for names in _timm_groups(backbone) or _child_groups(backbone) if names]
     sizes = {name: p.numel() for name, p in backbone.named_parameters()}
+    flat = {name for name, p in backbone.named_parameters() if p.ndim <= 1}
+    while len(groups) > 1 and flat.issuperset(groups[-1]):
+        # A last normalisation alone is no block: "the last block" should hold something to adapt.
+        groups[-2:] = [groups[-2] + groups[-1]]
     return tuple(
         Block(name=_common_name(names), parameters=tuple(names), num_parameters=sum(sizes[n] for n in names))
         for names in groups
-        if names
     )
 
 
@@ -42,12 +49,19 @@ def _timm_groups(backbone: Any) -> list[list[str]]:
 
 
 def _child_groups(backbone: nn.Module) -> list[list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name, _ in backbone.named_parameters():
-        parts = name.split(".")
-        key = ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() else parts[0]
-        groups.setdefault(key, []).append(name)
-    return list(groups.values())
+    names = [name for name, _ in backbone.named_parameters()]
+    return [list(group) for _, group in itertools.groupby(names, key=_child_key)]
+
+
+def _child_key(name: str) -> str:
+    """The numbered layer of a parameter (``layer1.0``, ``encoder.layers.encoder_layer_3``), else its first part."""
+    parts = name.split(".")
+    if len(parts) > 2 and parts[1].isdigit():
+        return ".".join(parts[:2])
+    for depth, part in enumerate(parts[:-1], start=1):
+        if _NUMBERED.search(part):
+            return ".".join(parts[:depth])
+    return parts[0]
 
 
 def _common_name(names: list[str]) -> str:

@@ -21,11 +21,13 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
     """A copy of ``model`` in eval mode with every conv + BatchNorm pair made one convolution.
 
     Args:
-        example: an input to trace with, ``[B, 3, S, S]``.
+        example: an input ``[B, 3, S, S]``; only its shape and place count, the values are noise (zeros hide mistakes).
 
     Returns:
         The folded copy, or a plain eval copy where folding changes the result (a convolution used twice, say).
     """
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+    example = noise.contiguous(memory_format=torch.channels_last)
     plain = copy.deepcopy(model).eval()
     folded = copy.deepcopy(plain)
     for conv_name, norm_name in _find_pairs(folded, example):
@@ -56,6 +58,7 @@ def _find_pairs(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     produced: dict[int, str] = {}
     alive: list[Tensor] = []
     uses: dict[str, int] = {}
+    norm_uses: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
     handles = []
 
@@ -69,6 +72,7 @@ def _find_pairs(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
 
     def before_norm(name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            norm_uses[name] = norm_uses.get(name, 0) + 1
             if id(inputs[0]) in produced:
                 pairs.append((produced[id(inputs[0])], name))
 
@@ -83,4 +87,4 @@ def _find_pairs(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
         model(example)
     for handle in handles:
         handle.remove()
-    return [(conv, norm) for conv, norm in pairs if uses[conv] == 1]
+    return [(conv, norm) for conv, norm in pairs if uses[conv] == 1 and norm_uses[norm] == 1]

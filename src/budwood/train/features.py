@@ -11,7 +11,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import struct
 import time
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +26,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from budwood.data.preprocess import Preprocess
+from budwood.errors import BackboneError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 from budwood.files import sha256_bytes, to_json, write_bytes
 
 BATCH_SIZE = 32
+# All that a cut or mutated shard makes numpy and zipfile raise.
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +71,9 @@ class FeatureCache:
             os.utime(self.folder / source.key)  # the cache drops the least recently used
         for shard in sorted(self._place(source, view).glob("*.npz")):
             try:
-                with np.load(shard, allow_pickle=False) as data:
+                with shard.open("rb") as file, np.load(file, allow_pickle=False) as data:
                     features, digests = data["features"], data["digests"]
-            except (OSError, ValueError, KeyError, EOFError):
+            except _DAMAGE:
                 shard.unlink(missing_ok=True)
                 continue
             if features.shape == (len(digests), source.num_features):
@@ -136,6 +142,11 @@ def frozen_features(
             if not len(rows):
                 continue
             fresh = _run(network, source, pixels, rows, view=view, listen=listen, step=step)
+            if not np.isfinite(fresh).all():
+                raise BackboneError(
+                    f"the features of {source.identity.split()[0]} are infinite or not a number on these pictures; "
+                    "try --set train.precision=float32, or another backbone"
+                )
             out[row, rows] = fresh
             if cache:
                 cache.save(source, view, [digests[i] for i in rows], fresh)

@@ -107,6 +107,7 @@ def choose_head(
     """
     start = time.perf_counter()
     num_views, num_pictures, _ = features.shape
+    folds = np.unique(folds, return_inverse=True)[1]  # a fold without pictures is none
     num_folds = int(folds.max()) + 1
     data = _standardise(features)
     labels = torch.from_numpy(targets).repeat(num_views)

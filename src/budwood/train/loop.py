@@ -135,7 +135,7 @@ def fine_tune(
         judged = average.model if average else model
         val_loss, val_accuracy = _validate(fabric, judged, data) if data.val else (float("nan"), float("nan"))
         if data.val and not math.isfinite(val_loss):
-            raise DivergedError(_diverged("validation loss", val_loss, epoch, spec.lr))
+            raise DivergedError(_diverged("validation loss", val_loss, epoch, data))
         better = not data.val or val_loss < best_loss
         if better:
             best_state, best_loss = clone_state(judged), val_loss
@@ -213,7 +213,7 @@ def _train_epoch(
         logits = wrapped(images.to(fabric.device, memory_format=torch.channels_last))
         loss = _smoothed_loss(logits.float(), targets.to(fabric.device), spec.label_smoothing)
         if not bool(torch.isfinite(loss)):
-            raise DivergedError(_diverged("loss", float(loss), epoch, spec.lr))
+            raise DivergedError(_diverged("loss", float(loss.detach()), epoch, data))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
@@ -226,10 +226,13 @@ def _train_epoch(
     return total / max(1, seen), float(lr)
 
 
-def _diverged(what: str, value: float, epoch: int, lr: float) -> str:
+def _diverged(what: str, value: float, epoch: int, data: StageInput) -> str:
+    stages, stage = data.spec.stages, data.stage
+    number = stages.index(stage) if stage in stages else 0
+    key, lr = (f"train.stages.{number}.lr", stage.lr) if stage.lr else ("train.lr", data.spec.lr)
     return (
         f"the {what} became {value} in epoch {epoch + 1}: the learning rate is too high for these pictures; "
-        f"try --set train.lr={lr / 3:.0e}"
+        f"try --set {key}={lr / 3:.0e}"
     )
 
 

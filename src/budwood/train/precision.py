@@ -34,6 +34,8 @@ def keep_depthwise_float32(model: Module) -> Module:
     """A copy of ``model`` whose depthwise convolutions leave autocast; names of the weights stay the same."""
     changed = copy.deepcopy(model)
     for module in changed.modules():
+        if type(module) in _CLASSES.values():
+            continue
         if isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels:
             module.__class__ = _float32_class(type(module))
     return changed
