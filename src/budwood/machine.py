@@ -45,7 +45,8 @@ def tune_allocator() -> bool:
 class Machine:
     """What the probes found; recorded with every run.
 
-    thread_speedup: work per second with ``threads_tried`` threads against one, measured at start.
+    thread_speedup: work per second with ``threads_tried`` threads against one, measured at start; None when the number
+        was given.
     bf16_speedup: a bfloat16 matrix product against float32, measured at start.
     """
 
@@ -53,7 +54,7 @@ class Machine:
     cores: int
     threads: int
     threads_tried: int
-    thread_speedup: float
+    thread_speedup: float | None
     bf16: bool
     bf16_speedup: float
     device: str
@@ -75,8 +76,8 @@ def probe(*, threads: int | None = None, tuned_allocator: bool = False) -> Machi
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tried = threads or cores
-    speedup = _thread_speedup(cores) if threads is None and cores > 1 else 1.0
-    chosen = threads or (cores if speedup >= _THREAD_WORTH else 1)
+    speedup = _thread_speedup(cores) if threads is None and cores > 1 else None
+    chosen = threads or (cores if speedup is not None and speedup >= _THREAD_WORTH else 1)
     torch.set_num_threads(chosen)
     bf16_speedup = _bf16_speedup()
     return Machine(
@@ -84,7 +85,7 @@ def probe(*, threads: int | None = None, tuned_allocator: bool = False) -> Machi
         cores=cores,
         threads=chosen,
         threads_tried=tried,
-        thread_speedup=round(speedup, 2),
+        thread_speedup=None if speedup is None else round(speedup, 2),
         bf16=bf16_speedup >= _BF16_WORTH,
         bf16_speedup=round(bf16_speedup, 2),
         device="cuda" if torch.cuda.is_available() else "cpu",

@@ -156,7 +156,7 @@ def _machine(environment: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     found, versions = environment["machine"], environment["versions"]
     return (
         ("CPU", f"{found['cpu']}, {found['cores']} cores"),
-        ("Threads", f"{found['threads']} (all cores gave {found['thread_speedup']:g} times the work of one)"),
+        ("Threads", f"{found['threads']} ({_threads_reason(found)})"),
         (
             "bfloat16",
             f"{'used' if environment['bf16'] else 'not used'} ({found['bf16_speedup']:g} times float32 here)",
@@ -165,6 +165,12 @@ def _machine(environment: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Allocator", "tuned" if found["tuned_allocator"] else "as the system sets it"),
         *((name, text) for name, text in sorted(versions.items())),
     )
+
+
+def _threads_reason(found: dict[str, Any]) -> str:
+    if found["thread_speedup"] is None:
+        return "as asked" if found["cores"] > 1 else "one core"
+    return f"at the start {found['threads_tried']} threads did {found['thread_speedup']:g} times the work of one"
 
 
 def _dataset(source: _Source) -> DatasetSummary:

@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Photos -> checked, split, trained, scored once; leaves a report, predictions and a bundle.
 
-    budwood fit photos/ --recipe probe        a minute or two
+    budwood fit photos/ --recipe probe        the quick first answer
     budwood fit photos/ --recipe transfer     the better model
     """
     from budwood import machine
