@@ -218,7 +218,7 @@ def test_converged_is_false_when_the_iterations_run_out(monkeypatch: pytest.Monk
     task = learnable()
     spec = HeadSpec(penalties=(1e-3,))
     assert choose_head(task.features, task.targets, task.folds, num_classes=3, spec=spec).converged
-    monkeypatch.setattr(heads, "_MAX_ITERATIONS", 2)
+    monkeypatch.setattr("budwood.train.lbfgs._MAX_ITERATIONS", 2)
     cut = choose_head(task.features, task.targets, task.folds, num_classes=3, spec=spec)
     assert not cut.converged
     assert cut.iterations == 2

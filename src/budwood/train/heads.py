@@ -1,14 +1,12 @@
 """Many regularised linear heads at once: multinomial logistic regression by one batched L-BFGS.
 
 Every (fold, penalty) pair is one problem; all share the features, so one matrix product serves them all. Problems that
-have converged leave the batch. Limited-memory BFGS as in Nocedal & Wright, *Numerical Optimization* (2006), algorithm
-7.4, with Armijo backtracking, run in coordinates in which the Hessian is close to the identity.
+have converged leave the batch (`lbfgs.minimise`); the coordinates are such that the Hessian is near the identity.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,16 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from budwood.events import Listener, Scored, StepAdvanced, StepFinished, StepStarted, silent
+from budwood.train.lbfgs import minimise
 
-_HISTORY = 10
-_MAX_ITERATIONS = 400
 # Norm of the preconditioned gradient at which a problem is solved: for choosing a penalty, and for weights that ship.
 _CHOOSING, _SHIPPING = 1e-3, 1e-5
 _LOGITS_BUDGET = 96 << 20  # bytes of one chunk's logits: larger ones fall out of the cache and gain nothing
-
-
-# (points [A, R + 1, K], which problems [A]) -> losses [A], gradients like the points
-Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class HeadSpec(BaseModel):
@@ -287,86 +280,10 @@ def _lbfgs(
         grad = (grad + penalties[which, None, None] * weight) * scale[which, :, None]
         return loss, torch.cat([grad, residual.sum(0).T[:, None] * bias_scale], 1)
 
-    z, done_at, converged = _minimise(evaluate, torch.zeros(count, num_axes + 1, num_classes), tolerance)
+    z, done_at, converged = minimise(evaluate, torch.zeros(count, num_axes + 1, num_classes), tolerance)
     return _Solved(
         weight=z[:, :num_axes] * scale[:, :, None],
         bias=z[:, num_axes] * bias_scale,
         iterations=done_at,
         converged=converged,
     )
-
-
-def _minimise(evaluate: Evaluate, start: Tensor, tolerance: float) -> tuple[Tensor, int, bool]:
-    """Batched L-BFGS over the first dimension of ``start``; returns the points, iterations used, all converged."""
-    result, converged = start.clone(), True
-    which = torch.arange(len(start))
-    point = start
-    loss, grad = evaluate(point, which)
-    steps: list[Tensor] = []
-    changes: list[Tensor] = []
-    iterations = 0
-    while iterations < _MAX_ITERATIONS:
-        iterations += 1
-        direction = -_two_loops(grad, steps, changes)
-        slope = (direction * grad).sum((1, 2))
-        moved, new_loss, new_grad, stuck = _line_search(evaluate, which, point, loss, grad, direction, slope)
-        steps, changes = [*steps, moved - point][-_HISTORY:], [*changes, new_grad - grad][-_HISTORY:]
-        point, loss, grad = moved, new_loss, new_grad
-        result[which] = point
-        small = grad.pow(2).sum((1, 2)).sqrt() <= tolerance
-        keep = ~(small | stuck)
-        if not bool(keep.any()):
-            break
-        if not bool(keep.all()):
-            which, point, loss, grad = which[keep], point[keep], loss[keep], grad[keep]
-            steps, changes = [s[keep] for s in steps], [c[keep] for c in changes]
-    else:
-        converged = False
-    return result, iterations, converged
-
-
-def _two_loops(grad: Tensor, steps: list[Tensor], changes: list[Tensor]) -> Tensor:
-    """The L-BFGS direction H * grad, problem by problem."""
-    q = grad
-    memory = []
-    for step, change in zip(reversed(steps), reversed(changes), strict=True):
-        dot = (step * change).sum((1, 2))
-        rho = torch.where(dot > 1e-12, 1 / dot.clamp_min(1e-12), torch.zeros_like(dot))
-        alpha = rho * (step * q).sum((1, 2))
-        q = q - alpha[:, None, None] * change
-        memory.append((step, change, rho, alpha))
-    if steps:
-        dot = (steps[-1] * changes[-1]).sum((1, 2))
-        gamma = (dot / changes[-1].pow(2).sum((1, 2)).clamp_min(1e-20)).clamp(1e-3, 1e3)
-        q = torch.where(dot[:, None, None] > 1e-12, gamma[:, None, None] * q, q)
-    for step, change, rho, alpha in reversed(memory):
-        beta = rho * (change * q).sum((1, 2))
-        q = q + (alpha - beta)[:, None, None] * step
-    return q
-
-
-def _line_search(
-    evaluate: Evaluate,
-    which: Tensor,
-    point: Tensor,
-    loss: Tensor,
-    grad: Tensor,
-    direction: Tensor,
-    slope: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Armijo backtracking from step 1 for each problem; ``stuck`` marks those whose loss no step lowers any more."""
-    size = torch.ones(len(which))
-    moved, new_loss, new_grad = point.clone(), loss.clone(), grad.clone()
-    open_ = torch.ones(len(which), dtype=torch.bool)
-    for _ in range(12):
-        at = open_.nonzero()[:, 0]
-        trial = point[at] + size[at, None, None] * direction[at]
-        trial_loss, trial_grad = evaluate(trial, which[at])
-        fits = trial_loss <= loss[at] + 1e-4 * size[at] * slope[at]
-        good = at[fits]
-        moved[good], new_loss[good], new_grad[good] = trial[fits], trial_loss[fits], trial_grad[fits]
-        open_[good] = False
-        if not bool(open_.any()):
-            break
-        size[open_] *= 0.5
-    return moved, new_loss, new_grad, open_
