@@ -176,7 +176,7 @@ def test_chunks_give_what_all_heads_at_once_give(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(heads, "_LOGITS_BUDGET", 4 * 120 * 3 * 2)  # two heads a chunk
     events: list[object] = []
     apart = choose_head(task.features, task.targets, task.folds, num_classes=3, spec=HeadSpec(), listen=events.append)
-    assert [e.count for e in events if isinstance(e, StepAdvanced)] == [2] * 17 + [1] + [1]
+    assert [e.count for e in events if isinstance(e, StepAdvanced)] == [2] * 15 + [1]
     np.testing.assert_allclose(apart.log_losses, together.log_losses, atol=1e-3)
     np.testing.assert_allclose(apart.out_of_fold, together.out_of_fold, atol=2e-3)
     np.testing.assert_allclose(apart.weight, together.weight, atol=1e-4)

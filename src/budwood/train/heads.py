@@ -33,7 +33,7 @@ class HeadSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    penalties: tuple[Annotated[float, Field(gt=0)], ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+    penalties: tuple[Annotated[float, Field(gt=0)], ...] = (3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     folds: int = Field(default=5, ge=2, le=20)
 
     @field_validator("penalties")
