@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from budwood.data.scan import SUFFIXES, scan
+from budwood.data.folders import SUFFIXES
+from budwood.data.scan import scan
 from budwood.errors import DataError, UsageError
 from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions

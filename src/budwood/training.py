@@ -95,7 +95,7 @@ class Trainer:
         """The same, on all parts, with the penalty and the number of epochs that the scored model chose."""
         model = attach_head(self.backbone, num_classes=self._num_classes, dropout=self.recipe.model.dropout)
         if scored.head:
-            features = self._features(everything)
+            features = self.features(everything)
             weight, bias = fit_head(
                 features, everything.labels, num_classes=self._num_classes, penalty=scored.head.penalty
             )
@@ -132,7 +132,7 @@ class Trainer:
             return model, None
         folds = head_folds(self.dataset, train, num_folds=self.recipe.head.folds, seed=self.recipe.seed)
         head = choose_head(
-            self._features(train),
+            self.features(train),
             train.labels,
             folds,
             num_classes=self._num_classes,
@@ -142,7 +142,8 @@ class Trainer:
         _set_head(model, head.weight, head.bias)
         return model, head
 
-    def _features(self, part: PixelSet) -> NDArray[np.float32]:
+    def features(self, part: PixelSet) -> NDArray[np.float32]:
+        """Frozen features ``[V, N, D]`` of a part in the training views, from the cache where it has them."""
         return frozen_features(
             self.source,
             part.pixels[part.rows],

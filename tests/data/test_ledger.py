@@ -62,7 +62,7 @@ def test_missing_ledger_is_refused(tmp_path: Path) -> None:
     ("old", "new", "words"),
     [
         ('"path"', '"paths"', "its first line must be"),
-        ('"a.png",', "", "row 2 has 12 fields, expected 13"),
+        ('"a.png",', "", "row 2 has 19 fields, expected 20"),
         ('"ok"', '"fine"', "the state 'fine' is none of ok"),
         ('"640"', '"wide"', "row 2.*wide"),
     ],

@@ -16,7 +16,7 @@ SOURCE = Path(budwood.__file__).parent
 LAYERS = (
     ("errors",),
     ("events", "files", "seeding", "config", "machine"),
-    ("cache",),
+    ("cache", "workspace"),
     ("data",),
     ("augment", "models", "evaluation", "herbarium"),
     ("train",),

@@ -71,7 +71,7 @@ def test_head_equals_scikit_learn(penalty: float, num_classes: int, pictures: in
     their_weight, their_bias = scikit_head(rows, targets, penalty=penalty, num_classes=num_classes)
     best = objective(rows, targets, their_weight, their_bias, penalty=penalty)
     own = objective(rows, targets, weight * scaler.scale_, bias + weight @ scaler.mean_, penalty=penalty)
-    assert own == pytest.approx(best, rel=1e-5, abs=1e-7)  # the losses themselves are float32
+    assert own == pytest.approx(best, rel=1e-5, abs=5e-7)  # the losses themselves are float32
     own_probs = softmax(raw @ weight.T + bias, axis=1)
     np.testing.assert_allclose(own_probs, softmax(rows @ their_weight.T + their_bias, axis=1), atol=1e-3)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from budwood.data.checks import CHECKS, NearPair, components, exact_groups, find_near_duplicates
+from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 from budwood.data.store import PictureStore
 from budwood.events import Listener, StepFinished, StepStarted, silent
@@ -39,7 +40,12 @@ class AuditResult:
 
 
 def audit(
-    catalog: Catalog, store: PictureStore, *, spec: AuditSpec | None = None, listen: Listener = silent
+    catalog: Catalog,
+    store: PictureStore,
+    *,
+    spec: AuditSpec | None = None,
+    opinion: Opinion | None = None,
+    listen: Listener = silent,
 ) -> AuditResult:
     """Run every check.
 
@@ -47,6 +53,7 @@ def audit(
         catalog: as scanned, unreadable records included.
         store: holds the pictures of ``catalog``.
         spec: settings; None: the defaults.
+        opinion: what a packaged network thinks of the usable pictures; None leaves out the checks that need one.
         listen: hears of the step ``audit`` and of the search for near-duplicates.
 
     Raises:

@@ -18,6 +18,7 @@ from budwood.files import write_bytes
 
 COLUMNS = tuple(field.name for field in fields(ImageRecord))
 _INTEGERS = ("num_bytes", "width", "height")
+_FLOATS = ("brightness", "contrast", "sharpness", "red", "green", "blue", "shadow")
 
 
 def write_catalog(catalog: Catalog, path: Path) -> None:
@@ -69,7 +70,7 @@ def _record(values: dict[str, str], *, where: str) -> ImageRecord:
     typed: dict[str, str | int | float] = dict(values)
     try:
         typed.update({name: int(values[name]) for name in _INTEGERS})
-        typed["brightness"] = float(values["brightness"])
+        typed.update({name: float(values[name]) for name in _FLOATS})
     except ValueError as error:
         raise IntegrityError(f"{where}: {error}") from error
     return ImageRecord(**typed)  # type: ignore[arg-type]  # each field was given its type above

@@ -15,7 +15,7 @@ from budwood.errors import IntegrityError
 from budwood.files import read_json, write_json
 
 DATA_NAME, INDEX_NAME = "pixels.u8", "index.json"
-VERSION = 1
+VERSION = 2
 
 
 class Stamp(NamedTuple):

@@ -22,13 +22,16 @@ class ImageRecord:
     """One picture file and what the scan found out about it.
 
     ``path`` is relative to the catalog's root, with ``/``, escaped by `files.escape_name`; it is the record's id
-    in every file that a run writes. ``width`` and ``height`` are pixels after the EXIF turn; ``brightness`` is the
-    mean luma, 0-255. Unreadable records have digests of their bytes only, zero size, and say why in ``reason``.
+    in every file that a run writes. ``group`` and ``part`` (train, val, test) are the user's own, empty where he
+    gave none. ``width`` and ``height`` are pixels after the EXIF turn; what follows ``format`` is explained in
+    `measures.Measures`. Unreadable records have digests of their bytes only, zero size, and say why in ``reason``;
+    so do excluded ones, and relabelled ones whose state is ``ok``.
     """
 
     path: str
     label: str
     group: str = ""
+    part: str = ""
     state: State = "ok"
     reason: str = ""
     num_bytes: int = 0
@@ -39,6 +42,12 @@ class ImageRecord:
     mode: str = ""
     format: str = ""
     brightness: float = 0.0
+    contrast: float = 0.0
+    sharpness: float = 0.0
+    red: float = 0.0
+    green: float = 0.0
+    blue: float = 0.0
+    shadow: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +92,8 @@ class Finding:
     """Something an audit found: which records, which check, how bad, and the evidence in the user's words.
 
     For duplicates, ``paths`` is one connected component. ``evidence`` is a sentence; ``score`` orders findings of one
-    check (larger is more certain).
+    check (larger is more certain); ``suggestion`` is the class that the pictures seem to be of, where a check has an
+    opinion on that.
     """
 
     check: str
@@ -91,6 +101,7 @@ class Finding:
     paths: tuple[str, ...]
     evidence: str
     score: float = 0.0
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

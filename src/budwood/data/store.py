@@ -29,6 +29,7 @@ from budwood.data.picture_index import (
     load_index,
     save_index,
 )
+from budwood.data.planes import luma_plane
 from budwood.data.preprocess import reduce_to
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import DataError, IntegrityError, OutputError
@@ -146,6 +147,10 @@ class PictureStore:
             with self.writing():
                 self._append(record.pixel_digest, image)
         return image
+
+    def plane(self, catalog: Catalog, record: ImageRecord) -> NDArray[np.uint8]:
+        """The luma plane ``[64, 64]`` of a picture, see `planes.luma_plane`; raises as `fetch` does."""
+        return luma_plane(self.fetch(catalog, record))
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
