@@ -13,7 +13,8 @@ import pytest
 
 from budwood.errors import DataError, IntegrityError, Interrupted, OutputError
 from budwood.files import write_json
-from budwood.runs import Journal, RunDir, StepTime, command_line, new_run_path, opened_run
+from budwood.opening import Journal, command_line, new_run_path, opened_run
+from budwood.runs import RunDir, StepTime
 
 
 @pytest.fixture

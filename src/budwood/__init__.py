@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from budwood.export.bundle import Bundle, load
     from budwood.herbarium import draw_herbarium
     from budwood.judge import evaluate, predict
-    from budwood.pipeline import Run, fit
+    from budwood.pipeline import fit
     from budwood.recipe import Recipe
+    from budwood.runs import Run
 
 _HOMES = {
     "AuditResult": "budwood.data.audit",
@@ -41,7 +42,7 @@ _HOMES = {
     "PictureStore": "budwood.data.store",
     "Predictions": "budwood.evaluation.predictions",
     "Recipe": "budwood.recipe",
-    "Run": "budwood.pipeline",
+    "Run": "budwood.runs",
     "Split": "budwood.data.split_nouns",
     "SplitSpec": "budwood.data.split",
     "audit": "budwood.data.audit",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from budwood import cache, machine
@@ -18,15 +16,12 @@ from budwood.data.preprocess import Preprocess
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
 from budwood.errors import SettingsError, UsageError
-from budwood.evaluation.baselines import all_zero_input, majority_class
-from budwood.evaluation.intervals import wilson
-from budwood.evaluation.metrics import summarise
-from budwood.evaluation.predictions import Predictions
-from budwood.events import Event, Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
+from budwood.events import Event, Listener, StepFinished, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
 from budwood.files import write_json, write_text
 from budwood.models.backbones import Backbone, check_name
-from budwood.models.build import Classifier, num_parameters, open_backbone, store_side
+from budwood.models.build import num_parameters, open_backbone, store_side
+from budwood.opening import Journal, command_line, new_run_path, opened_run
 from budwood.page import write_report
 from budwood.prepare import (
     Dataset,
@@ -39,50 +34,10 @@ from budwood.prepare import (
     working_preprocess,
 )
 from budwood.recipe import Recipe, load_recipe
-from budwood.runs import Journal, RunDir, StepTime, command_line, new_run_path, opened_run
+from budwood.runs import Run, RunDir, StepTime
+from budwood.scoring import cross_validate, score
 from budwood.train.features import FeatureSource
-from budwood.train.history import History
 from budwood.training import Trained, Trainer
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run, as Python sees it."""
-
-    path: Path
-
-    @property
-    def folder(self) -> RunDir:
-        """The names of the run's files."""
-        return RunDir(self.path)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """All scores: ``test``, ``selection``, ``baselines`` and more; see metrics.json."""
-        from budwood.files import read_json
-
-        values: dict[str, Any] = read_json(self.folder.metrics)
-        return values
-
-    @property
-    def history(self) -> History:
-        """The epochs of fine-tuning; empty for a probe."""
-        return History.load(self.folder.history)
-
-    @property
-    def predictions(self) -> Predictions:
-        """The test part's predictions, made by the bundle that was scored."""
-        return Predictions.load(self.folder.predictions("test"))
-
-    @property
-    def report(self) -> Path:
-        """The HTML page."""
-        return self.folder.report
-
-    @property
-    def bundle(self) -> Path:
-        """The folder that ships: give it to `budwood.load`."""
-        return self.folder.bundle
 
 
 def fit(
@@ -180,12 +135,13 @@ class _Work:
         trained = trainer.train(part_of(pixels, splits[0].parts["train"]), part_of(pixels, splits[0].parts["val"]))
         trained.history.save(run.history)
 
-        test = part_of(pixels, splits[0].parts["test"])
         facts = self._facts(trainer, dataset, preprocess)
         judged = self._write_bundle(run.scored_bundle if recipe.refit else run.bundle, trained, facts)
-        scores = self._score(judged, trainer, trained, splits[0], pixels, test)
+        scores = self._score(judged, trainer, trained, splits[0], pixels)
         if len(splits) > 1:
-            scores["cross_validation"] = self._cross_validate(trainer, splits, pixels, judged, facts)
+            pooled, folds = cross_validate(trainer, splits, pixels, first=judged, facts=facts)
+            pooled.save(run.predictions("cross-validation"))
+            scores["cross_validation"] = folds
         write_json(run.metrics, scores)  # before the refit: a run that is stopped in it has lost no score
         if recipe.refit:
             refitted = trainer.refit(pixels, trained)
@@ -247,81 +203,20 @@ class _Work:
         return load(folder)
 
     def _score(
-        self,
-        bundle: Bundle,
-        trainer: Trainer,
-        trained: Trained,
-        split: Split,
-        pixels: PixelSet,
-        test: PixelSet,
+        self, bundle: Bundle, trainer: Trainer, trained: Trained, split: Split, pixels: PixelSet
     ) -> dict[str, Any]:
-        """Validation scores for the record; the test part, once; the baselines beside it."""
-        start = time.perf_counter()
-        val = part_of(pixels, split.parts["val"])
-        self.listen(StepStarted(step="evaluate", total=len(val) + len(test)))
-        val_predictions = predict_part(bundle, val, listen=self.listen)
-        val_predictions.save(self.run.predictions("val"))
-        predictions = predict_part(bundle, test, listen=self.listen)
-        predictions.save(self.run.predictions("test"))
-        metrics = summarise(predictions, seed=self.recipe.seed)
-        train = part_of(pixels, split.parts["train"])
-        baselines = [
-            majority_class(train.labels, predictions),
-            all_zero_input(train.labels, predictions, trainer.zero_head(train)),
-        ]
-        interval = metrics.accuracy.interval
-        note = f"test accuracy {metrics.accuracy.value:.3f} ({interval.low:.3f}-{interval.high:.3f})"
-        self.listen(StepFinished(step="evaluate", seconds=time.perf_counter() - start, note=note))
+        """Score, keep the answers, and put everything together for metrics.json."""
+        found = score(bundle, trainer, split, pixels)
+        found.val.save(self.run.predictions("val"))
+        found.test.save(self.run.predictions("test"))
         return {
-            "test": metrics.to_dict(),
-            "validation": summarise(val_predictions, seed=self.recipe.seed).to_dict(),
+            "test": found.test_metrics.to_dict(),
+            "validation": found.val_metrics.to_dict(),
             "selection": trained.selection(),
-            "baselines": [b.to_dict() for b in baselines],
+            "baselines": [b.to_dict() for b in found.baselines],
             "refit": False,
             "scored": "bundle-scored" if self.recipe.refit else "bundle",
         }
-
-    def _cross_validate(
-        self, trainer: Trainer, splits: tuple[Split, ...], pixels: PixelSet, first: Bundle, facts: BundleFacts
-    ) -> dict[str, Any]:
-        """The whole fit once a fold; fold 1 is the run's own model. Every picture is answered once."""
-        tables = [predict_part(first, part_of(pixels, splits[0].parts["test"]))]
-        for number, split in enumerate(splits[1:], start=2):
-            part = replace(trainer, fold=number)
-            trained = part.train(part_of(pixels, split.parts["train"]), part_of(pixels, split.parts["val"]))
-            bundle = Bundle(self.run.path, facts, trained.model)
-            tables.append(predict_part(bundle, part_of(pixels, split.parts["test"])))
-        pooled = Predictions(
-            probs=np.concatenate([t.probs for t in tables]),
-            targets=np.concatenate([t.targets for t in tables if t.targets is not None]),
-            paths=tuple(path for t in tables for path in t.paths),
-            classes=tables[0].classes,
-        )
-        pooled.save(self.run.predictions("cross-validation"))
-        assert pooled.targets is not None
-        correct = int((pooled.predicted == pooled.targets).sum())
-        interval = wilson(correct, len(pooled))
-        return {
-            "folds": [float((t.predicted == t.targets).mean()) for t in tables],
-            "accuracy": {
-                "value": correct / len(pooled),
-                "interval": {"low": interval.low, "high": interval.high},
-            },
-        }
-
-
-def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent) -> Predictions:
-    """The bundle's answers to the pictures of one part, with their labels."""
-
-    def advance(count: int) -> None:
-        listen(StepAdvanced(step="evaluate", count=count))
-
-    return Predictions(
-        probs=bundle.predict_pixels(part.pixels[part.rows], advance=advance),
-        targets=part.labels,
-        paths=tuple(part.paths[i] for i in part.rows),
-        classes=bundle.classes,
-    )
 
 
 def findings_to_json(dataset: Dataset) -> dict[str, Any]:
@@ -333,6 +228,3 @@ def findings_to_json(dataset: Dataset) -> dict[str, Any]:
         "groups": [list(group) for group in dataset.audit.groups],
         "ignored": list(dataset.scanned.ignored),
     }
-
-
-__all__ = ["Classifier", "Run", "findings_to_json", "fit", "predict_part"]

@@ -1,35 +1,23 @@
-"""`RunDir`: the name of every artefact that a run writes, its lock, and its state."""
+"""`RunDir`: the name of every artefact that a run writes; `Run`: a finished run as Python sees it.
+
+How a run's folder is taken, locked and ended is in `opening.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shlex
-import shutil
-import signal
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
-from budwood.errors import BudwoodError, IntegrityError, Interrupted, OutputError
+from budwood.errors import IntegrityError
+from budwood.evaluation.predictions import Predictions
 from budwood.files import (
-    MANIFEST_NAME,
     check_manifest,
-    ensure_writable,
     read_json,
-    refuse_inside,
-    write_json,
     write_manifest,
-    write_text,
 )
+from budwood.train.history import History
 
 LOCK_NAME = ".lock"
 RunState = Literal["running", "done", "failed", "interrupted"]
@@ -149,180 +137,39 @@ class RunDir:
         return check_manifest(self.path, skip=[LOCK_NAME])
 
 
-class Journal:
-    """Keeps ``status.json`` of a running run up to date: state, step, finished steps, how to go on."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run, as Python sees it."""
 
-    def __init__(self, run: RunDir, *, command: str, overwrite: bool) -> None:
-        self.run = run
-        self.command = command
-        self.overwrite = overwrite
-        self.started = datetime.now().astimezone().isoformat(timespec="seconds")
-        self.clock = time.perf_counter()
-        self.steps: list[StepTime] = []
-        self.write("running", step="start")
+    path: Path
 
-    def write(self, state: RunState, *, step: str, reason: str = "") -> None:
-        """Replace ``status.json``."""
-        write_json(
-            self.run.status,
-            {
-                "state": state,
-                "step": step,
-                "reason": reason,
-                "started": self.started,
-                "seconds": round(time.perf_counter() - self.clock, 3),
-                "process": os.getpid(),
-                "steps": [asdict(s) for s in self.steps],
-                "go_on": "" if state == "done" else self.go_on(),
-            },
-        )
+    @property
+    def folder(self) -> RunDir:
+        """The names of the run's files."""
+        return RunDir(self.path)
 
-    def go_on(self) -> str:
-        """The command that does the work again; what is cached is not computed twice."""
-        if not self.command.startswith("budwood "):
-            return f"budwood.fit(..., out={str(self.run.path)!r}, overwrite=True)"
-        return self.command if self.overwrite else f"{self.command} --overwrite"
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All scores: ``test``, ``selection``, ``baselines`` and more; see metrics.json."""
+        values: dict[str, Any] = read_json(self.folder.metrics)
+        return values
 
-    def finished(self, step: StepTime) -> None:
-        """Note a finished step."""
-        self.steps.append(step)
-        self.write("running", step=step.name)
+    @property
+    def history(self) -> History:
+        """The epochs of fine-tuning; empty for a probe."""
+        return History.load(self.folder.history)
 
+    @property
+    def predictions(self) -> Predictions:
+        """The test part's predictions, made by the bundle that was scored."""
+        return Predictions.load(self.folder.predictions("test"))
 
-def new_run_path(recipe: str) -> Path:
-    """``runs/<time>-<recipe>`` in the working folder, not yet there."""
-    # a recipe's name is free text; here it must stay one folder name
-    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{re.sub(r'[^-.@+0-9A-Za-z]+', '_', recipe)[:80]}"
-    for number in range(1, 1000):
-        path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
-        if not path.exists():
-            return path
-    raise OutputError(f"runs/ already holds 999 runs called {stem}; give a folder with --out")
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.folder.report
 
-
-@contextmanager
-def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> Iterator[tuple[RunDir, Journal]]:
-    """Create and lock a run folder; at the end its state says how it ended.
-
-    Raises:
-        OutputError: the folder cannot be written, is in use, holds something, or it or the photos hold the other.
-        Interrupted: Ctrl-C or SIGTERM came; the state is ``interrupted``.
-    """
-    refuse_inside(path, photos)
-    if os.path.exists(path) and not path.is_dir():
-        raise OutputError(f"{path} is a file; give a folder with --out")
-    if path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
-        raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
-    if photos.resolve().is_relative_to(path.resolve()) and overwrite:
-        raise OutputError(f"{path} holds {photos}, so it is not replaced; give a folder elsewhere with --out")
-    ensure_writable(path)
-    lock = FileLock(path / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f"{path} is in use by another Budwood process; wait for it or choose another --out"
-        ) from error
-    try:
-        _clear(path)
-        run = RunDir(path)
-        write_text(run.command, command + "\n")
-        journal = Journal(run, command=command, overwrite=overwrite)
-        with _ending(journal):
-            yield run, journal
-    finally:
-        lock.release()
-        (path / LOCK_NAME).unlink(missing_ok=True)
-
-
-@contextmanager
-def _ending(journal: Journal) -> Iterator[None]:
-    """Write how the run ended, whatever happens."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: the caller deals with signals
-        before = None
-    at = "start"
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        at = journal.steps[-1].name if journal.steps else at
-        journal.write("interrupted", step=at, reason="stopped by the user or the system")
-        raise Interrupted(
-            f"stopped after the step {at}; {journal.run.path} keeps what was done. Go on with: {journal.go_on()}"
-        ) from error
-    except BaseException as error:
-        at = journal.steps[-1].name if journal.steps else at
-        reason = str(error) if isinstance(error, BudwoodError) else f"{type(error).__name__}: {error}"
-        journal.write("failed", step=at, reason=reason)
-        raise
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _failed(path: Path) -> bool:
-    """Whether the folder holds a run that ended with an error: it is replaced without asking, for it made nothing."""
-    run = RunDir(path)
-    try:
-        return run.status.is_file() and run.read_status().get("state") == "failed" and not run.metrics.exists()
-    except IntegrityError:
-        return False
-
-
-def _what_is(path: Path) -> str:
-    """What a taken folder holds, and for a run that was killed, how to go on."""
-    run = RunDir(path)
-    if not run.status.is_file():
-        return "files"
-    try:
-        status = run.read_status()
-    except IntegrityError:
-        return "a run whose status cannot be read"
-    state, go_on = status.get("state"), f"after the step {status.get('step')} (go on with: {status.get('go_on')})"
-    if state == "interrupted":
-        return f"a run that was interrupted {go_on}"
-    if state == "running":
-        return "a run that is under way" if _in_use(path) else f"a run that was killed {go_on}"
-    return f"a run ({state})"
-
-
-def _in_use(path: Path) -> bool:
-    """Whether a living process holds the run's lock; a process number could be another program's by now."""
-    try:
-        with FileLock(path / LOCK_NAME).acquire(timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
-def _clear(path: Path) -> None:
-    """Remove what an earlier run left; where something is no run's, nothing is removed and it is an error."""
-    entries = [entry for entry in path.iterdir() if entry.name != LOCK_NAME]
-    if not entries:
-        return
-    if not RunDir(path).status.is_file():
-        raise OutputError(f"{path} holds files that are no run; --overwrite replaces only runs. Choose another --out")
-    foreign = sorted(entry.name for entry in entries if not _is_own(entry.name))
-    if foreign:
-        raise OutputError(f"{path} also holds {foreign[0]}, which is no run's; move it away, or choose another --out")
-    for entry in entries:
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _is_own(name: str) -> bool:
-    """Whether a run writes an entry of this name: a property of `RunDir`, or what a killed atomic write left."""
-    run = RunDir(Path())
-    own = {getattr(run, key).name for key, value in vars(RunDir).items() if isinstance(value, property)}
-    leftover = name.startswith(".") and name.endswith(".tmp")
-    return leftover or name.startswith(".probe-") or name in {*own, "predictions", MANIFEST_NAME}
-
-
-def command_line() -> str:
-    """The command as it was typed, for the record."""
-    name = Path(sys.argv[0]).name
-    return shlex.join(["budwood" if name in ("budwood", "__main__.py", "main.py") else name, *sys.argv[1:]])
+    @property
+    def bundle(self) -> Path:
+        """The folder that ships: give it to `budwood.load`."""
+        return self.folder.bundle

@@ -24,8 +24,10 @@ LAYERS = (
     ("recipes",),
     ("recipe",),
     ("runs",),
+    ("opening",),
     ("page", "prepare"),
     ("training",),
+    ("scoring",),
     ("pipeline", "judge"),
     ("cli",),
     ("__main__",),
@@ -80,7 +82,7 @@ def test_there_is_no_import_cycle() -> None:
 
 
 def test_only_the_top_knows_recipes_and_runs() -> None:
-    allowed = {"page", "prepare", "training", "pipeline", "cli"}
+    allowed = {"opening", "page", "prepare", "look", "training", "scoring", "pipeline", "serve", "cli"}
     for name, file in MODULES.items():
         if imported(file) & {"budwood.recipe", "budwood.runs"}:
             assert layer(name) in allowed | {"recipe", "runs"}, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from budwood.pipeline import Run
+    from budwood.runs import Run
 
 
 def print_run(run: Run) -> None:
