@@ -5,7 +5,6 @@ A picture that is gone leaves its caption; the report can be made again at any t
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from budwood.data.ledger import read_catalog
 from budwood.data.records import Catalog, ImageRecord
@@ -46,10 +44,10 @@ from budwood.report.data import (
     Step,
 )
 from budwood.report.html import render
+from budwood.report.thumbnails import thumbnail
 from budwood.runs import RunDir
 from budwood.train.history import History
 
-_SIDE = 144
 _EXAMPLES, _FINDINGS, _SETS, _MISTAKES = 6, 12, 8, 18
 
 Thumbnail = Callable[[str], "bytes | None"]
@@ -88,19 +86,10 @@ class _Source:
         return tuple(self.picture(path) for path, _ in zip(paths, range(limit), strict=False))
 
 
-def thumbnail(pixels: Any) -> bytes:
-    """A small JPEG of a decoded picture ``[H, W, 3]``."""
-    image = Image.fromarray(np.asarray(pixels))
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
-
-
 def report_data(run: RunDir, store: PictureStore) -> ReportData:
     """Everything that the page of a finished run shows."""
     environment = read_json(run.environment)
-    catalog = read_catalog(run.catalog, Path(environment["photos"]))
+    catalog = read_catalog(run.catalog, Path(environment.get("root", environment["photos"])))
     source = _Source(
         run=run,
         catalog=catalog,

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from budwood import cache, machine
+from budwood.cleaning_gain import cleaning_gain, refuse_nothing_to_compare
 from budwood.data.ledger import write_catalog
 from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
+from budwood.data.sources import check_source
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
 from budwood.errors import SettingsError, UsageError
+from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepFinished, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
 from budwood.files import write_json, write_text
+from budwood.look import form_opinion
 from budwood.models.backbones import Backbone, check_name
 from budwood.models.build import num_parameters, open_backbone, store_side
 from budwood.opening import Journal, command_line, new_run_path, opened_run
@@ -31,6 +35,7 @@ from budwood.prepare import (
     open_pixels,
     part_of,
     read_photos,
+    with_opinion,
     working_preprocess,
 )
 from budwood.recipe import Recipe, load_recipe
@@ -38,6 +43,8 @@ from budwood.runs import Run, RunDir, StepTime
 from budwood.scoring import cross_validate, score
 from budwood.train.features import FeatureSource
 from budwood.training import Trained, Trainer
+
+Comparing = Literal["clean", "balance"]
 
 
 def fit(
@@ -50,6 +57,8 @@ def fit(
     folds: int | None = None,
     refit: bool = False,
     tiny: bool = False,
+    clean: bool = False,
+    compare: Comparing | None = None,
     threads: int | None = None,
     split_file: str | Path | None = None,
     overwrite: bool = False,
@@ -58,11 +67,13 @@ def fit(
     """Scan, audit, split, train, score the test part once, and leave report, predictions and bundle in a run folder.
 
     Args:
-        photos: a folder with one folder per class.
+        photos: a folder of class folders, of train/val/test folders, a table, an archive or arrays (docs/inputs.md).
         recipe: a packaged recipe's name, a TOML file, or a `Recipe`.
         out: the run's folder; ``runs/<time>-<recipe>`` unless given.
         overrides: settings such as ``"train.lr=3e-4"``, applied over the recipe.
         seed, folds, refit, tiny: shorthands for the recipe's settings of these names.
+        clean: leave out copies and equal pictures of two classes, where the recipe has no policy of its own.
+        compare: also train on the pictures before cleaning ("clean"), or try ways against imbalance ("balance").
         threads: use exactly so many; None measures.
         split_file: a split made before (``budwood split``), instead of a new one; refused when it leaks.
         overwrite: replace an earlier run in ``out``.
@@ -72,23 +83,23 @@ def fit(
         UsageError: the call or a setting is wrong. DataError: the pictures cannot be used. Interrupted: stopped.
     """
     if isinstance(recipe, str):
-        recipe = load_recipe(recipe, overrides=overrides, seed=seed, folds=folds, refit=refit, tiny=tiny)
-    elif overrides or seed is not None or folds is not None or refit or tiny:
-        raise SettingsError("a Recipe already holds seed, folds, refit, tiny and all settings: change them in it")
+        recipe = load_recipe(recipe, overrides=overrides, seed=seed, folds=folds, refit=refit, tiny=tiny, clean=clean)
+    elif overrides or seed is not None or folds is not None or refit or tiny or clean:
+        raise SettingsError(
+            "a Recipe already holds seed, folds, refit, tiny, clean and all settings: change them in it"
+        )
     if split_file is not None and recipe.split.folds is not None:
         raise SettingsError("a split file and folds contradict each other: drop --split or --folds")
     photos = Path(photos).expanduser()
     # Mistyped paths are refused before a run folder exists: the corrected call must find its --out free.
-    if not photos.is_dir():
-        found = "is a file" if photos.exists() else "does not exist"
-        raise UsageError(f"{photos} {found}; give a folder of class folders (one folder per class)")
+    check_source(photos)
     if split_file is not None and not Path(split_file).is_file():
         raise UsageError(f"the split file {split_file} does not exist; make one with: budwood split {photos}")
     check_name(recipe.model.backbone)
     path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
     with opened_run(path, photos=photos, overwrite=overwrite, command=command_line()) as (run, journal):
         write_text(run.recipe, recipe.to_toml())
-        work = _Work(recipe=recipe, run=run, journal=journal, outer=listen)
+        work = _Work(recipe=recipe, run=run, journal=journal, outer=listen, compare=compare)
         work.go(photos, threads=threads, split_file=Path(split_file) if split_file else None)
     run.seal()
     return Run(path)
@@ -102,6 +113,7 @@ class _Work:
     run: RunDir
     journal: Journal
     outer: Listener
+    compare: Comparing | None = None
 
     def listen(self, event: Event) -> None:
         """Note finished steps and warnings in the run's folder, then pass the event on."""
@@ -119,39 +131,77 @@ class _Work:
         found = machine.probe(threads=threads, tuned_allocator=machine.tune_allocator())
         bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[recipe.train.precision]
         environment = {"machine": found.to_dict(), "versions": machine.versions(), "bf16": bf16}
-        write_json(run.environment, {**environment, "photos": str(photos.resolve()), "threads": found.threads})
         if recipe.tiny:
             self.listen(Warned(text="--tiny: few pictures, one epoch, an untrained network; the scores mean nothing"))
-
-        dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=self.listen)
-        write_catalog(dataset.scanned, run.catalog)
-        write_json(run.findings, findings_to_json(dataset))
-        splits = make_splits(dataset, recipe, split_file)
-        write_split(splits[0], dataset.catalog, run.split)
+        dataset, splits = self._pictures(photos, backbone, environment, split_file=split_file)
 
         preprocess = working_preprocess(dataset, recipe, backbone)
         pixels = open_pixels(dataset, preprocess, listen=self.listen)
         trainer = self._trainer(dataset, pixels, preprocess, backbone, splits[0], bf16=bf16)
-        trained = trainer.train(part_of(pixels, splits[0].parts["train"]), part_of(pixels, splits[0].parts["val"]))
+        if self.compare == "clean":
+            refuse_nothing_to_compare(trainer)
+        parts = {part: part_of(pixels, rows) for part, rows in splits[0].parts.items()}
+        trained = trainer.train(parts["train"], parts["val"])
         trained.history.save(run.history)
 
         facts = self._facts(trainer, dataset, preprocess)
         judged = self._write_bundle(run.scored_bundle if recipe.refit else run.bundle, trained, facts)
-        scores = self._score(judged, trainer, trained, splits[0], pixels)
+        scores, answers = self._score(judged, trainer, trained, splits[0], pixels)
         if len(splits) > 1:
             pooled, folds = cross_validate(trainer, splits, pixels, first=judged, facts=facts)
             pooled.save(run.predictions("cross-validation"))
             scores["cross_validation"] = folds
-        write_json(run.metrics, scores)  # before the refit: a run that is stopped in it has lost no score
+        write_json(run.metrics, scores)  # before what may take long: a run that is stopped in it has lost no score
+        if self.compare:
+            self._compare(self.compare, trainer, splits[0], parts, answers=answers, facts=facts)
         if recipe.refit:
-            refitted = trainer.refit(pixels, trained)
-            self._write_bundle(run.bundle, refitted, facts)
+            everything = part_of(pixels, tuple(sorted(i for rows in splits[0].parts.values() for i in rows)))
+            self._write_bundle(run.bundle, trainer.refit(everything, trained), facts)
             write_json(run.metrics, {**scores, "refit": True})
         write_json(run.training, trainer.to_json(trained, environment, num_parameters(trained.model)))
         self.journal.write("running", step="report")
         write_report(run, dataset.store)
         cache.prune()
         self.journal.write("done", step="report")
+
+    def _pictures(
+        self, photos: Path, backbone: Backbone, environment: dict[str, Any], *, split_file: Path | None
+    ) -> tuple[Dataset, tuple[Split, ...]]:
+        """Read, look, clean, split; what was found and decided is in the run's folder after this."""
+        recipe, run = self.recipe, self.run
+        dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=self.listen)
+        places = {"photos": str(photos.resolve()), "root": str(dataset.scanned.root.resolve())}
+        threads = environment["machine"]["threads"]
+        write_json(run.environment, {**environment, **places, "threads": threads})
+        if recipe.audit.opinion and recipe.model.pretrained:
+            opinion = form_opinion(dataset, recipe, backbone=backbone, bf16=environment["bf16"], listen=self.listen)
+            dataset = with_opinion(dataset, opinion, recipe.clean, listen=self.listen)
+        write_json(run.findings, findings_to_json(dataset))
+        dataset, splits = make_splits(dataset, recipe, split_file, listen=self.listen)
+        write_catalog(dataset.ledger(splits[0]), run.catalog)
+        write_split(splits[0], dataset.catalog, run.split)
+        return dataset, splits
+
+    def _compare(
+        self,
+        what: Comparing,
+        trainer: Trainer,
+        split: Split,
+        parts: dict[str, PixelSet],
+        *,
+        answers: Predictions,
+        facts: BundleFacts,
+    ) -> None:
+        """Carry out the comparison that was asked for, and keep it as comparison.json."""
+        if what == "clean":
+            gain = cleaning_gain(trainer, split, cleaned=answers, facts=facts)
+            gain.original.save(self.run.predictions("test-original"))
+            found = gain.to_dict()
+        else:
+            from budwood.balance import compare_balance
+
+            found = compare_balance(trainer, parts["train"], listen=self.listen).to_dict()
+        write_json(self.run.comparison, {"what": what, **found})
 
     def _trainer(
         self,
@@ -204,12 +254,12 @@ class _Work:
 
     def _score(
         self, bundle: Bundle, trainer: Trainer, trained: Trained, split: Split, pixels: PixelSet
-    ) -> dict[str, Any]:
-        """Score, keep the answers, and put everything together for metrics.json."""
+    ) -> tuple[dict[str, Any], Predictions]:
+        """Score and keep the answers; returns what goes into metrics.json, and the answers to the test part."""
         found = score(bundle, trainer, split, pixels)
         found.val.save(self.run.predictions("val"))
         found.test.save(self.run.predictions("test"))
-        return {
+        scores = {
             "test": found.test_metrics.to_dict(),
             "validation": found.val_metrics.to_dict(),
             "selection": trained.selection(),
@@ -217,6 +267,7 @@ class _Work:
             "refit": False,
             "scored": "bundle-scored" if self.recipe.refit else "bundle",
         }
+        return scores, found.test
 
 
 def findings_to_json(dataset: Dataset) -> dict[str, Any]:

@@ -6,7 +6,8 @@ The first half of the flow; `pipeline.py` calls it and goes on. Nothing here tra
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +15,30 @@ from numpy.typing import NDArray
 
 from budwood import cache
 from budwood.augment.transforms import AugmentSpec
-from budwood.data.audit import AuditResult, audit
+from budwood.data.audit import AuditResult, add_opinion, audit
+from budwood.data.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
+from budwood.data.decisions import Decision, DecisionJournal, apply_decisions
 from budwood.data.loader import PixelSet
+from budwood.data.opinion import Opinion
 from budwood.data.orientation import Orientation, preferred_orientation
+from budwood.data.own_parts import has_own_parts, own_split
 from budwood.data.pixels import working_pixels
 from budwood.data.preprocess import Preprocess
-from budwood.data.records import Catalog
+from budwood.data.records import Catalog, ImageRecord
 from budwood.data.scan import scan
 from budwood.data.split import check_split, split, split_folds
 from budwood.data.split_file import read_split
 from budwood.data.split_nouns import Split
 from budwood.data.store import PictureStore
-from budwood.errors import SplitError
-from budwood.events import Listener
+from budwood.errors import SettingsError, SplitError
+from budwood.events import Listener, Warned
 from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
 from budwood.models.build import choose_preprocess
 from budwood.recipe import TINY_PICTURES_PER_CLASS, Recipe
 from budwood.seeding import named_generator
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
+from budwood.workspace import workspace
 
 # The eight flips and turns, the most useful first: mirror, half turn, both, then the quarter turns.
 FREE_VIEWS = (0, 4, 2, 6, 1, 3, 5, 7)
@@ -43,19 +49,37 @@ _ORIENTATION_PICTURES = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The scanned pictures: all of them, those that can be used, and what the audit found.
+    """The pictures as scanned, what the audit found, what is left out or relabelled, and what can be used after that.
 
-    groups are pictures that must lie in one part of any split.
+    ``catalog`` holds the usable pictures after all that holds for every part; of ``actions``, those that hold for the
+    training part only are carried out by `make_splits`. ``decisions`` are a person's, by path.
     """
 
     scanned: Catalog
     catalog: Catalog
     store: PictureStore
     audit: AuditResult
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    actions: tuple[CleanAction, ...] = ()
+
+    def ledger(self, split: Split) -> Catalog:
+        """Every picture with its state and why, for training by ``split``."""
+        train = {self.catalog.records[i].path for i in (*split.parts["train"], *split.left_out)}
+        known = apply_actions(self.scanned, restrict_to(self.actions, train))
+        left_out = {self.catalog.records[i].path for i in split.left_out}
+        return replace(known, records=tuple(_left_out(r) if r.path in left_out else r for r in known.records))
+
+
+def _left_out(record: ImageRecord) -> ImageRecord:
+    if record.state != "ok":
+        return record
+    return replace(
+        record, state="excluded", reason="left out of training: it shows what a picture of another part shows"
+    )
 
 
 def read_photos(photos: Path, recipe: Recipe, *, side: int, listen: Listener) -> Dataset:
-    """Scan and audit a folder.
+    """Scan, apply what a person decided in review, audit, and clean by the recipe's policy.
 
     Raises:
         DataError, UsageError: see `scan`.
@@ -64,8 +88,30 @@ def read_photos(photos: Path, recipe: Recipe, *, side: int, listen: Listener) ->
     scanned = scan(photos, store=store, listen=listen)
     if recipe.tiny:
         scanned = thinned(scanned, TINY_PICTURES_PER_CLASS)
-    found = audit(scanned, store, spec=recipe.audit, listen=listen)
-    return Dataset(scanned=scanned, catalog=scanned.usable(), store=store, audit=found)
+    decisions = DecisionJournal(workspace(photos).decisions).decisions()
+    decided = apply_decisions(scanned, decisions)
+    found = audit(decided, store, spec=recipe.audit, listen=listen)
+    dataset = Dataset(scanned=scanned, catalog=decided.usable(), store=store, audit=found, decisions=decisions)
+    return cleaned(dataset, recipe.clean, listen=listen)
+
+
+def cleaned(dataset: Dataset, policy: CleanSpec, *, listen: Listener) -> Dataset:
+    """Carry out a person's decisions and a policy, as far as they hold for every part, and plan the rest.
+
+    Raises:
+        DataError: a class would be left without pictures.
+    """
+    plan = clean(dataset.scanned, dataset.audit.findings, spec=policy, decisions=dataset.decisions)
+    for note in plan.notes:
+        listen(Warned(text=note))
+    known = apply_actions(dataset.scanned, restrict_to(plan.actions, ()))
+    return replace(dataset, catalog=known.usable(), actions=plan.actions)
+
+
+def with_opinion(dataset: Dataset, opinion: Opinion, policy: CleanSpec, *, listen: Listener) -> Dataset:
+    """The dataset with what the checks that need a network find, and cleaned by that too where the policy says so."""
+    found = add_opinion(dataset.audit, dataset.catalog, opinion)
+    return cleaned(replace(dataset, audit=found), policy, listen=listen)
 
 
 def thinned(catalog: Catalog, per_class: int) -> Catalog:
@@ -80,19 +126,42 @@ def thinned(catalog: Catalog, per_class: int) -> Catalog:
     return replace(catalog, records=tuple(r for i, r in enumerate(catalog.records) if i in kept))
 
 
-def make_splits(dataset: Dataset, recipe: Recipe, split_file: Path | None) -> tuple[Split, ...]:
-    """One split, or one for each fold; a split of the user's own is checked for leaks first.
+def make_splits(
+    dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen: Listener
+) -> tuple[Dataset, tuple[Split, ...]]:
+    """One split, or one for each fold, and the pictures after what cleaning does to the training part only.
+
+    The pictures' own parts are kept where they have any; these and a split file are checked for leaks first.
 
     Raises:
-        SplitError: the pictures cannot be split so. LeakError: the user's split tears near-duplicates apart.
+        SplitError: the pictures cannot be split so. LeakError: the user's split tears apart what belongs together.
     """
+    made = _splits(dataset, recipe, split_file, listen=listen)
+    planned = [action for action in dataset.actions if not action.in_every_part]
+    if len(made) > 1 and any(action.action == "relabel" for action in planned):
+        raise SettingsError(
+            "clean.relabel changes labels of one training part, and folds have several: drop one of them"
+        )
+    results = [clean_split(split, dataset.catalog, planned) for split in made]
+    return replace(dataset, catalog=results[0][1]), tuple(split for split, _ in results)
+
+
+def _splits(dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen: Listener) -> tuple[Split, ...]:
     catalog, groups = dataset.catalog, dataset.audit.groups
     if split_file is not None:
         chosen = read_split(split_file, catalog)
         check_split(chosen, catalog, groups)
         return (chosen,)
+    own = recipe.split.own == "keep" and has_own_parts(catalog)
     if recipe.split.folds is not None:
+        if own:
+            raise SettingsError(
+                "the pictures came divided into parts, and folds divide them anew: drop --folds, or add"
+                " --set split.own=ignore"
+            )
         return split_folds(catalog, groups=groups, spec=recipe.split, seed=recipe.seed)
+    if own:
+        return (own_split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed, listen=listen),)
     return (split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed),)
 
 

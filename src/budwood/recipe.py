@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from budwood.augment.transforms import AugmentSpec
 from budwood.config import apply_overrides, parse_toml, validate
 from budwood.data.audit import AuditSpec
+from budwood.data.clean_spec import TIDY, CleanSpec
 from budwood.data.split import SplitSpec
 from budwood.errors import SettingsError
 from budwood.models.backbones import check_name
@@ -56,6 +57,7 @@ class Recipe(BaseModel):
     tiny: bool = False
     refit: bool = False
     audit: AuditSpec = AuditSpec()
+    clean: CleanSpec = CleanSpec()
     split: SplitSpec = SplitSpec()
     model: ModelSpec = ModelSpec()
     head: HeadSpec = HeadSpec()
@@ -89,6 +91,7 @@ def load_recipe(
     folds: int | None = None,
     refit: bool = False,
     tiny: bool = False,
+    clean: bool = False,
 ) -> Recipe:
     """Read a recipe and apply what the call adds to it.
 
@@ -103,6 +106,8 @@ def load_recipe(
     additions += ["refit=true"] if refit else []
     additions += ["tiny=true"] if tiny else []
     recipe = validate(Recipe, apply_overrides(values, [*overrides, *additions]), source=f"recipe {name}")
+    if clean and recipe.clean.is_off:
+        recipe = recipe.model_copy(update={"clean": TIDY})
     if not recipe.tiny:
         return recipe
     check_name(recipe.model.backbone)  # another network takes its place, but a wrong name is wrong here too

@@ -75,6 +75,11 @@ class RunDir:
         return self.path / "metrics.json"
 
     @property
+    def comparison(self) -> Path:
+        """What ``--compare`` found, where it was asked for."""
+        return self.path / "comparison.json"
+
+    @property
     def warnings(self) -> Path:
         return self.path / "warnings.jsonl"
 

@@ -5,7 +5,7 @@ It never sees the test part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from budwood import cache
+from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
-from budwood.events import Listener
+from budwood.events import Listener, Warned
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
 from budwood.prepare import Dataset, Views, digests_of, head_folds
 from budwood.recipe import Recipe
+from budwood.train.balanced_heads import Heads, MoreViews, weighing
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.heads import HeadResult, choose_head, fit_head
 from budwood.train.history import History
 from budwood.train.loop import FitResult, StageInput, fine_tune
+from budwood.train.more_views import ViewMaker, further_features
 from budwood.train.stages import Stage
 from budwood.train.temper import tempered_scale
 
@@ -67,7 +70,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """What all trainings of one run share."""
+    """What all trainings of one run share. ``balance`` says how rare classes count in the head that is solved."""
 
     recipe: Recipe
     dataset: Dataset
@@ -77,6 +80,7 @@ class Trainer:
     bf16: bool
     listen: Listener
     fold: int = 1
+    balance: BalanceSpec = field(default_factory=BalanceSpec)
 
     def train(self, train: PixelSet, val: PixelSet) -> Trained:
         """All stages of the recipe, in order."""
@@ -97,7 +101,13 @@ class Trainer:
         if scored.head:
             features = self.features(everything)
             weight, bias = fit_head(
-                features, everything.labels, num_classes=self._num_classes, penalty=scored.head.penalty
+                features,
+                everything.labels,
+                num_classes=self._num_classes,
+                penalty=scored.head.penalty,
+                weighing=weighing(
+                    self.balance, self.heads(everything, features), more_views=self.more_views(everything)
+                ),
             )
             _set_head(model, weight, bias)
         fits: list[FitResult] = []
@@ -128,15 +138,21 @@ class Trainer:
     def _start(self, train: PixelSet) -> tuple[Classifier, HeadResult | None]:
         """The backbone with a head: solved on frozen features where the first stage says so, else zero."""
         model = attach_head(self.backbone, num_classes=self._num_classes, dropout=self.recipe.model.dropout)
-        if self.recipe.train.stages[0].trains != "head":
+        stages = self.recipe.train.stages
+        if self.balance.method != "none" and any(stage.trains != "head" for stage in stages):
+            text = f'balance.method = "{self.balance.method}" weighs the solved head only: fine-tuning sees classes as'
+            self.listen(Warned(text=f"{text} common as they are"))
+        if stages[0].trains != "head":
             return model, None
+        features = self.features(train)
         folds = head_folds(self.dataset, train, num_folds=self.recipe.head.folds, seed=self.recipe.seed)
         head = choose_head(
-            self.features(train),
+            features,
             train.labels,
             folds,
             num_classes=self._num_classes,
             spec=self.recipe.head,
+            weighing=weighing(self.balance, self.heads(train, features, folds), more_views=self.more_views(train)),
             listen=self.listen,
         )
         _set_head(model, head.weight, head.bias)
@@ -152,6 +168,27 @@ class Trainer:
             cache=FeatureCache(cache.features_folder()),
             listen=self.listen,
         )
+
+    def heads(self, part: PixelSet, features: NDArray[np.float32], folds: NDArray[np.int64] | None = None) -> Heads:
+        """The heads that are fitted on a part: one that leaves out each fold, and one on everything."""
+        return Heads.of(features, part.labels, folds, num_classes=self._num_classes, seed=self.recipe.seed)
+
+    def more_views(self, part: PixelSet) -> MoreViews:
+        """Where further views of a part's pictures come from: harmless flips and turns, then random augmentations."""
+        maker = ViewMaker(
+            source=self.source,
+            flips=tuple(view for view in self.views.predict if view not in self.views.train),
+            augment=self.views.augment,
+            seed=self.recipe.seed,
+            cache=FeatureCache(cache.features_folder()),
+        )
+
+        def make(positions: NDArray[np.int64], number: int) -> NDArray[np.float32]:
+            rows = part.rows[positions]
+            digests = digests_of(self.dataset.catalog, rows)
+            return further_features(maker, part.pixels[rows], digests, number=number, listen=self.listen)
+
+        return make
 
     def _input(
         self,

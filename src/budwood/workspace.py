@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from budwood.errors import OutputError
 from budwood.files import sha256_bytes
 
 FOLDER = ".budwood"
@@ -43,8 +44,22 @@ class Workspace:
         return self.path / "quarantine.jsonl"
 
 
+def writable_workspace(photos: Path) -> Workspace:
+    """`workspace`, for a command that is going to write into it.
+
+    Raises:
+        OutputError: the current folder lies inside ``photos``.
+    """
+    if photos.is_dir() and Path.cwd().is_relative_to(photos.expanduser().resolve()):
+        raise OutputError(
+            f"{Path.cwd()} lies inside {photos}, which is never written to; run the command from another folder:"
+            f" what it keeps goes to {FOLDER} there"
+        )
+    return workspace(photos)
+
+
 def workspace(photos: Path) -> Workspace:
-    """The workspace of ``photos`` below the current folder."""
+    """The workspace of ``photos`` below the current folder; the same words for PHOTOS give the same one."""
     place = photos.expanduser().resolve()
     name = re.sub(r"[^-.0-9A-Za-z]+", "_", place.name)[:40].strip("._") or "photos"
     return Workspace(Path(FOLDER) / f"{name}-{sha256_bytes(os.fsencode(place))[:12]}")

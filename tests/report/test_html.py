@@ -10,7 +10,7 @@ import pytest
 
 from budwood.evaluation.intervals import wilson
 from budwood.evaluation.metrics import Estimate
-from budwood.report import html
+from budwood.report import html, templating
 from budwood.report.data import (
     Baseline,
     DatasetSummary,
@@ -201,11 +201,11 @@ def test_empty_parts_inside_of_parts_make_a_page(make_report: Callable[..., Repo
 
 
 def test_pictures_are_embedded_only_when_they_are_pictures(page: str) -> None:
-    assert (html.data_uri(b"\xff\xd8\xff\xe0") or "").startswith("data:image/jpeg;base64,")
-    assert (html.data_uri(b"RIFF\0\0\0\0WEBPVP8 ") or "").startswith("data:image/webp;base64,")
-    assert html.data_uri(b"<svg onload='alert(1)'/>") is None
-    assert html.data_uri(b"") is None
-    assert html.data_uri(None) is None
+    assert (templating.data_uri(b"\xff\xd8\xff\xe0") or "").startswith("data:image/jpeg;base64,")
+    assert (templating.data_uri(b"RIFF\0\0\0\0WEBPVP8 ") or "").startswith("data:image/webp;base64,")
+    assert templating.data_uri(b"<svg onload='alert(1)'/>") is None
+    assert templating.data_uri(b"") is None
+    assert templating.data_uri(None) is None
     sources = [a["src"] for tag, a in Page(page).tags if tag == "img"]
     assert len(sources) > 50
     assert all(base64.b64decode(source.partition(",")[2], validate=True)[:3] == b"\xff\xd8\xff" for source in sources)
@@ -262,7 +262,7 @@ def test_verdict_says_no_more_than_the_interval_carries(
     ("value", "text"), [(0.8917, "89"), (1.0, "100"), (0.9996, "99.9"), (0.0, "0"), (0.0004, "0.1")]
 )
 def test_hundredths_are_never_rounded_to_certainty(value: float, text: str) -> None:
-    assert html.of_hundred(value) == text
+    assert templating.of_hundred(value) == text
 
 
 @pytest.mark.parametrize(
@@ -270,4 +270,4 @@ def test_hundredths_are_never_rounded_to_certainty(value: float, text: str) -> N
     [(0.04, "0.0 s"), (9.96, "10.0 s"), (47.3, "47 s"), (75.2, "1 min 15 s"), (7260, "2 h 1 min")],
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
-    assert html.duration(seconds).replace("\u00a0", " ") == text
+    assert templating.duration(seconds).replace("\u00a0", " ") == text

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from budwood.events import StepAdvanced, StepFinished, StepStarted
-from budwood.train import heads
+from budwood.train import linear
 from budwood.train.heads import HeadSpec, choose_head, fit_head
 
 Floats = NDArray[Any]
@@ -173,7 +173,7 @@ def test_scale_of_the_features_does_not_matter(factor: float) -> None:
 def test_chunks_give_what_all_heads_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
     task = learnable(views=2)
     together = choose_head(task.features, task.targets, task.folds, num_classes=3, spec=HeadSpec())
-    monkeypatch.setattr(heads, "_LOGITS_BUDGET", 4 * 120 * 3 * 2)  # two heads a chunk
+    monkeypatch.setattr(linear, "_LOGITS_BUDGET", 4 * 120 * 3 * 2)  # two heads a chunk
     events: list[object] = []
     apart = choose_head(task.features, task.targets, task.folds, num_classes=3, spec=HeadSpec(), listen=events.append)
     assert [e.count for e in events if isinstance(e, StepAdvanced)] == [2] * 15 + [1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,13 @@ def run(
     tiny: Annotated[
         bool, typer.Option("--tiny", help="A run of seconds with an untrained network, to try things.")
     ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Leave out copies, and equal pictures that carry different labels.")
+    ] = False,
+    compare: Annotated[
+        Literal["clean", "balance"] | None,
+        typer.Option(help="Also measure what cleaning brought, or which way against imbalance is best."),
+    ] = None,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -60,6 +67,8 @@ def run(
             folds=folds,
             refit=refit,
             tiny=tiny,
+            clean=clean,
+            compare=compare,
             threads=threads,
             split_file=split_file,
             overwrite=overwrite,

@@ -13,7 +13,21 @@ import traceback
 
 import typer
 
-from budwood.cli import audit, demo, evaluate, fit, models, predict, recipes, report, split, verify
+from budwood.cli import (
+    audit,
+    clean,
+    demo,
+    evaluate,
+    fit,
+    models,
+    multiply,
+    predict,
+    recipes,
+    report,
+    review,
+    split,
+    verify,
+)
 from budwood.errors import BudwoodError, Interrupted, UsageError
 from budwood.files import escape_name
 
@@ -24,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, fit, audit, split, evaluate, predict, report, verify, models, recipes):
+for command in (demo, fit, audit, clean, review, split, multiply, evaluate, predict, report, verify, models, recipes):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-Photos = Annotated[Path, typer.Argument(help="A folder with one folder per class.", show_default=False)]
+Photos = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with one folder per class (or train, val and test folders of them), a .csv or .tsv table, an"
+        " .npz of arrays, or a .zip or .tar archive.",
+        show_default=False,
+    ),
+]
 RecipeName = Annotated[str, typer.Option("--recipe", "-r", help="A packaged recipe, or a .toml file.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: --set train.lr=3e-4 (may be repeated).")

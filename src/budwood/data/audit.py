@@ -6,11 +6,12 @@ It only reports; `clean` decides and the user confirms. Pictures come from the s
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
-from budwood.data.checks import CHECKS, NearPair, components, exact_groups, find_near_duplicates
+from budwood.data.checks import CHECKS, OPINION_CHECKS, PAIR_CHECKS, NearPair, components, exact_groups
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 from budwood.data.store import PictureStore
@@ -24,11 +25,14 @@ class AuditSpec(BaseModel):
 
     near_duplicates: also look for pictures that show the same after a turn, a mirror, a crop or another
         compression; without it only equal pictures are tied in the split.
+    opinion: `fit` also asks the frozen network about labels, outliers, classes hard to tell apart and shortcuts. It
+        costs the features of val and test and of the pictures' borders.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     near_duplicates: bool = True
+    opinion: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +68,24 @@ def audit(
     listen(StepStarted(step="audit", total=len(catalog)))
     pairs = _near_pairs(catalog, store, listen=listen) if spec.near_duplicates else ()
     findings = [finding for check in CHECKS.values() for finding in check(catalog)]
-    findings += find_near_duplicates(catalog, pairs)
-    findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.check, -f.score, f.paths))
+    findings += [finding for pair_check in PAIR_CHECKS.values() for finding in pair_check(catalog, pairs)]
     groups = components([*exact_groups(catalog), *((pair.first, pair.second) for pair in pairs)])
-    note = ", ".join(f"{sum(f.severity == s for f in findings)} {s}s" for s in SEVERITIES[:2])
+    result = AuditResult(findings=_sorted(findings), groups=groups)
+    if opinion is not None:
+        result = add_opinion(result, catalog, opinion)
+    note = ", ".join(f"{sum(f.severity == s for f in result.findings)} {s}s" for s in SEVERITIES[:2])
     listen(StepFinished(step="audit", seconds=time.monotonic() - started, note=note))
-    return AuditResult(findings=tuple(findings), groups=groups)
+    return result
+
+
+def add_opinion(result: AuditResult, catalog: Catalog, opinion: Opinion) -> AuditResult:
+    """The result with what the checks find that need a network's opinion."""
+    found = [finding for judge in OPINION_CHECKS.values() for finding in judge(catalog, opinion)]
+    return replace(result, findings=_sorted([*result.findings, *found]))
+
+
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.check, -f.score, f.paths)))
 
 
 def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> tuple[NearPair, ...]:

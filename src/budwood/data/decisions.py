@@ -6,19 +6,16 @@ before `DecisionJournal.record` returns, so a killed process loses nothing that 
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from filelock import FileLock
-
+from budwood.data.line_log import LineLog
 from budwood.data.records import Catalog, ImageRecord
-from budwood.errors import IntegrityError, OutputError
-from budwood.files import ensure_writable
+from budwood.errors import IntegrityError
 
 Action = Literal["keep", "exclude", "relabel"]
 
@@ -38,6 +35,10 @@ class Decision:
     reason: str = ""
     time: str = ""
 
+    def __post_init__(self) -> None:
+        if (self.action == "relabel") != bool(self.label):
+            raise ValueError(f'"{self.action}" with the label "{self.label}": a relabelling, and nothing else, has one')
+
 
 def content_digest(record: ImageRecord) -> str:
     """What a decision is tied to: the pixels, or the bytes of an unreadable file."""
@@ -45,33 +46,43 @@ def content_digest(record: ImageRecord) -> str:
 
 
 class DecisionJournal:
-    """Decisions in ``file``, one JSON line each; undone ones stay in it, followed by a line that says so."""
+    """Decisions in ``file``, one JSON line a step; undone ones stay in it, followed by a line that says so."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._log = LineLog(file)
 
     def record(self, *decisions: Decision) -> None:
         """Append decisions, all as one step of `undo`; they are on the disk when this returns.
 
+        Of several decisions on one path the last one holds. Without any, nothing is written.
+
         Raises:
             OutputError: the disk refuses.
         """
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._append({"decisions": [asdict(replace(d, time=d.time or now)) for d in decisions]})
+        if decisions:
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            self._log.append([{"decisions": [asdict(replace(d, time=d.time or now)) for d in decisions]}])
 
     def undo(self) -> tuple[Decision, ...]:
-        """Take back the last step that is not undone; returns its decisions, empty when there is none."""
-        steps = self._steps()
-        if not steps:
+        """Take back the last step that is not undone; returns its decisions, empty when there is none.
+
+        Raises:
+            OutputError: the disk refuses. IntegrityError: the journal was changed.
+        """
+        if not self.file.is_file():
             return ()
-        self._append({"undo": True})
-        return steps[-1]
+        with self._log.locked():  # else two undos at once would both see, and name, the same step
+            steps = self._steps()
+            if steps:
+                self._log.append([{"undo": True}])
+        return steps[-1] if steps else ()
 
     def decisions(self) -> dict[str, Decision]:
         """The decision in force for each path.
 
         Raises:
-            IntegrityError: a line that is not the last one cannot be read.
+            IntegrityError: a line that was confirmed cannot be read.
         """
         return {decision.path: decision for step in self._steps() for decision in step}
 
@@ -80,44 +91,14 @@ class DecisionJournal:
 
     def _steps(self) -> list[tuple[Decision, ...]]:
         steps: list[tuple[Decision, ...]] = []
-        for values in self._lines():
-            if values.get("undo"):
-                steps = steps[:-1]
-            else:
+        for values in self._log.lines():
+            if values == {"undo": True}:
+                del steps[-1:]
+            elif set(values) == {"decisions"} and isinstance(values["decisions"], list):
                 steps.append(tuple(_decision(v, self.file) for v in values["decisions"]))
+            else:
+                raise IntegrityError(f"{self.file} holds a line that is neither decisions nor an undo: {values!r}")
         return steps
-
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self.file.is_file():
-            return []
-        lines = self.file.read_bytes().split(b"\n")
-        found = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                found.append(_table(json.loads(line)))
-            except ValueError as error:
-                if number == len(lines):  # cut by a crash before it was confirmed; `_append` drops it
-                    continue
-                raise IntegrityError(f"{self.file}: line {number} is no decision ({error}); it was changed") from error
-        return found
-
-    def _append(self, values: dict[str, Any]) -> None:
-        data = (json.dumps(values, ensure_ascii=True) + "\n").encode()
-        ensure_writable(self.file.parent)
-        try:
-            with FileLock(self.file.with_name(f".{self.file.name}.lock")), self.file.open("a+b") as file:
-                file.seek(0)
-                kept = file.read()
-                whole = kept.rfind(b"\n") + 1
-                if whole < len(kept):
-                    file.truncate(whole)  # a line that a crash cut in two
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot write {self.file} ({error.strerror or error}); free some space") from error
 
 
 def apply_decisions(catalog: Catalog, decisions: Mapping[str, Decision]) -> Catalog:
@@ -125,7 +106,9 @@ def apply_decisions(catalog: Catalog, decisions: Mapping[str, Decision]) -> Cata
     if not decisions:
         return catalog
     records = tuple(_decided(record, decisions.get(record.path)) for record in catalog.records)
-    classes = {record.label for record in records} | set(catalog.classes)
+    # A class that lost its last picture to another class is no class any more: that is how two are merged.
+    merged = {record.label for record in catalog.records} - {record.label for record in records}
+    classes = ({record.label for record in records} | set(catalog.classes)) - merged
     return replace(catalog, records=records, classes=tuple(sorted(classes)))
 
 
@@ -136,7 +119,7 @@ def in_force(catalog: Catalog, decisions: Mapping[str, Decision]) -> tuple[Decis
 
 
 def kept_paths(decisions: Iterable[Decision]) -> frozenset[str]:
-    """Pictures that a person looked at and wants to keep, whatever a check says."""
+    """Pictures that a person looked at and wants to keep, whatever a check says; hand in those `in_force`."""
     return frozenset(d.path for d in decisions if d.action in ("keep", "relabel"))
 
 
@@ -147,19 +130,15 @@ def _decided(record: ImageRecord, decision: Decision | None) -> ImageRecord:
         # An unreadable file stays unreadable: that is the stronger reason.
         reason = decision.reason or (f"excluded in review ({decision.check})" if decision.check else "excluded")
         return record if record.state == "unreadable" else replace(record, state="excluded", reason=reason)
-    if decision.label == record.label:
+    if decision.label == record.label or record.state == "unreadable":
         return record
     return replace(record, label=decision.label, reason=f"relabelled, was {record.label}")
 
 
-def _table(values: Any) -> dict[str, Any]:
-    if not isinstance(values, dict) or not ("undo" in values or isinstance(values.get("decisions"), list)):
-        raise ValueError("expected decisions or undo")
-    return values
-
-
 def _decision(values: Any, file: Path) -> Decision:
     names = {field.name for field in fields(Decision)}
-    if not isinstance(values, dict) or set(values) - names or values.get("action") not in get_args(Action):
-        raise IntegrityError(f"{file} holds a decision that Budwood does not know: {values!r}")
-    return Decision(**values)
+    known = isinstance(values, dict) and {"path", "digest", "action"} <= set(values) <= names
+    if known and all(isinstance(v, str) for v in values.values()) and values["action"] in get_args(Action):
+        with contextlib.suppress(ValueError):
+            return Decision(**values)
+    raise IntegrityError(f"{file} holds a decision that Budwood does not know: {values!r}")

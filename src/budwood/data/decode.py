@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from budwood.data.heif import heif_formats, is_heif, why_unread
+from budwood.data.strips import Picture
 from budwood.errors import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")  # MPO comes through JPEG
 MAX_PIXELS = 50_000_000
-MAX_FILE_BYTES = 512 * 2**20
+MAX_FILE_BYTES = 256 * 2**20
 # A strip 1 pixel wide is legal below the pixel cap, but its resize to a square input would need gigabytes.
 MAX_ASPECT = 100
 
@@ -39,15 +41,7 @@ _SIGNATURES = {
     b"BM": "BMP",
 }
 _EXIF_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_EXIF_SOURCES = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # where `getexif` looks
 
 # Pillow logs odd TIFF tags; without any handler Python would print them on the user's screen.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -72,21 +66,49 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     Raises:
         UnreadableImage: for every reason there is; the message says which.
     """
+    with _quiet_pillow():
+        picture = open_picture(data, max_pixels=max_pixels)
+        with named_damage(picture.format):
+            pixels = picture.pixels()
+    return Decoded(image=pixels, mode=picture.mode, format=picture.format)
+
+
+def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] = int) -> Picture:
+    """Open and load one picture, in the colours and the orientation of the file.
+
+    Pillow's warnings are for the caller to silence, and later steps on the picture belong into `named_damage`.
+
+    Args:
+        data: the whole file.
+        max_pixels: a larger picture is refused before anything is decoded.
+        before: told the number of pixels before they are decoded.
+
+    Raises:
+        UnreadableImage: as `decode`.
+    """
     if not data:
         raise UnreadableImage("empty file")
-    with _quiet_pillow():
-        image = _open(data, max_pixels=max_pixels)
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
-        mode = image.mode
-        try:
-            image.load()
-            pixels = np.asarray(_to_rgb(_turn(image)))
-        except UnreadableImage:
-            raise
-        except Exception as error:
-            cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-            raise UnreadableImage(f"{'truncated' if cut else 'damaged'} {kind}") from error
-    return Decoded(image=pixels, mode=mode, format=kind)
+    image = _open(data, max_pixels=max_pixels)
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    mode = image.mode  # of the file; loading may change it
+    before(image.width * image.height)
+    with named_damage(kind):
+        image.load()
+    return Picture(image, kind, mode, _orientation(image))
+
+
+@contextlib.contextmanager
+def named_damage(kind: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an `UnreadableImage` in few words."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except MemoryError as error:
+        raise UnreadableImage(f"decoding this {kind} takes more memory than is allowed") from error
+    except Exception as error:
+        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise UnreadableImage(f"{'truncated' if cut else 'damaged'} {kind}") from error
 
 
 def decode_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
@@ -94,32 +116,47 @@ def decode_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     return decode(read_picture_bytes(path), max_pixels=max_pixels)
 
 
-def read_picture_bytes(path: Path) -> bytes:
+def read_picture_bytes(path: str | Path) -> bytes:
+    """Read one file; see `read_picture`."""
+    return read_picture(path)[0]
+
+
+def read_picture(path: str | Path) -> tuple[bytes, os.stat_result]:
     """Read one file, refusing what is too large or no plain file (a pipe would block for ever).
+
+    Returns:
+        The bytes, and the file's status from before they were read.
 
     Raises:
         UnreadableImage: with the reason.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage("not a plain file")
-            if status.st_size > MAX_FILE_BYTES:
-                limit = MAX_FILE_BYTES // 2**20
-                raise UnreadableImage(f"{status.st_size // 2**20} MB, more than the {limit} MB allowed")
-            return file.read(MAX_FILE_BYTES)
     except OSError as error:
         raise UnreadableImage((error.strerror or "cannot be opened").lower()) from error
     except ValueError as error:
         raise UnreadableImage("cannot be opened") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImage("not a plain file")
+        if status.st_size > MAX_FILE_BYTES:
+            limit = MAX_FILE_BYTES // 2**20
+            raise UnreadableImage(f"{status.st_size // 2**20} MB, more than the {limit} MB allowed")
+        data = os.read(handle, status.st_size)
+        while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
+            data += more
+        return data, status
+    except OSError as error:
+        raise UnreadableImage((error.strerror or "cannot be read").lower()) from error
+    finally:
+        os.close(handle)
 
 
 def _open(data: bytes, *, max_pixels: int) -> Image.Image:
     allowed = f"{max_pixels / 1e6:g}"
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(*FORMATS, *heif_formats(data)))
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than the {allowed} megapixels allowed") from error
     except UnidentifiedImageError as error:
@@ -140,49 +177,20 @@ def _unknown(data: bytes) -> str:
     for signature, name in _SIGNATURES.items():
         if data.startswith(signature):
             return f"damaged {name}"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"):
-        return "a HEIC or AVIF picture; convert it to JPEG or PNG"
+    if is_heif(data):
+        return why_unread(data)
     return "not a picture"
 
 
-def _turn(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1-8; 1 for damaged EXIF beside sound pixels: the picture is used as it lies."""
+    if _EXIF_SOURCES.isdisjoint(image.info) and not hasattr(image, "tag_v2"):
+        return 1  # asking Pillow costs as much as the pixels of a small picture
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:
-        return image  # damaged EXIF beside sound pixels: the picture is used as it lies
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bit(image)).convert("RGB")
-    if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise UnreadableImage(f"the colour mode {image.mode} is not supported") from error
-
-
-def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale deep grey values to 0-255: 16 bit by 1/257; 32 bit and float by the range of its values."""
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImage("holds values that are not numbers")
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        values = values / 257
-    elif image.mode == "F" and low >= 0 and high <= 1:
-        values = values * 255
-    elif low >= 0 and high <= 255:
-        pass
-    elif image.mode == "I" and low >= 0 and high <= 65535:
-        values = values / 257
-    else:
-        values = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 _quiet_lock = threading.Lock()

@@ -1,16 +1,18 @@
-"""A folder of class folders -> `Listing`. Names only: no file is opened, nothing is written.
+"""A folder of class folders, or of train, val and test folders that hold them -> `Listing`.
 
-Links are not followed out of the folder, junk of operating systems is passed over and said so.
+Names only: no file is opened, nothing is written. Links are not followed out of the folder, junk of operating
+systems is passed over and said so.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from budwood.data.listing import Entry, Listing
+from budwood.data.parts import PARTS, check_parts, part_of_word
 from budwood.errors import DataError, UsageError
 from budwood.files import escape_name
 
@@ -20,7 +22,7 @@ SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif", ".jp2"}
 )
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
-PART_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+PART_NAMES = frozenset(PARTS)
 EXPECTED = "Budwood expects one folder per class: PHOTOS/class/picture.jpg"
 
 
@@ -37,33 +39,79 @@ class _Found:
         self.ignored.append(f"{escape_name(name)}: {reason}")
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, *, name: str = "") -> Listing:
     """Every possible picture below ``root``; deeper folders belong to the class folder that holds them.
 
+    Args:
+        root: the folder.
+        name: what messages call it, where the user gave something else; else ``root``.
+
     Raises:
-        UsageError: ``root`` cannot be read. DataError: it holds no pictures, or no class folders.
+        UsageError: ``root`` cannot be read. DataError: it holds no pictures, or no class folders, or parts that
+            cannot be used (see `check_parts`).
     """
+    name = name or str(root)
     found = _walk(root)
     found.files.sort()
+    parts = _part_folders(found)
+    if parts:
+        return _list_parts(root, found, parts, name=name)
     entries = tuple(Entry(path=path, place=place, label=path.split("/", 1)[0]) for path, place in found.files)
-    _check_classes(root, entries, found)
+    _check_classes(entries, found, name=name)
     empty = sorted(set(found.classes) - {entry.label for entry in entries})
-    ignored = [*found.ignored, *(f"{name}: a folder without any picture is no class" for name in empty)]
+    ignored = [*found.ignored, *(f"{folder}: a folder without any picture is no class" for folder in empty)]
     return Listing(root=root, entries=entries, classes=tuple(sorted(found.classes)), ignored=tuple(sorted(ignored)))
 
 
-def _check_classes(root: Path, entries: tuple[Entry, ...], found: _Found) -> None:
+def _check_classes(entries: tuple[Entry, ...], found: _Found, *, name: str) -> None:
     if not entries and found.loose:
-        raise DataError(f"{root} holds {found.loose} pictures directly, and no class folders. {EXPECTED}")
+        raise DataError(f"{name} holds {found.loose} pictures directly, and no class folders. {EXPECTED}")
     if not entries:
         what = f"no pictures ({len(found.ignored)} other entries)" if found.ignored else "nothing: it is empty"
-        raise DataError(f"{root} holds {what}. {EXPECTED}")
-    names = {entry.label for entry in entries}
-    if "train" in names and {name.lower() for name in names} <= PART_NAMES:
+        raise DataError(f"{name} holds {what}. {EXPECTED}")
+    labels = sorted({entry.label for entry in entries})
+    parts = {part_of_word(label) for label in labels}
+    if None not in parts and ("train" in parts or any(entry.path.count("/") > 1 for entry in entries)):
         raise DataError(
-            f"{root} holds the parts {', '.join(sorted(names))} and not classes; give one of them,"
-            f" such as {root / 'train'}, or put all pictures of a class into one folder"
+            f"{name} holds the parts {', '.join(labels)} and not classes. For a division of your own, put class"
+            f" folders into train and at least one of val and test; else give one of them, such as"
+            f" {os.path.join(name, labels[-1])}, or put all pictures of a class into one folder"
         )
+
+
+def _part_folders(found: _Found) -> dict[str, str]:
+    """Top folder -> part, where train holds class folders and another part is beside it; else empty."""
+    parts = {folder: part for folder in found.classes if (part := part_of_word(folder))}
+    with_classes = {path.split("/", 1)[0] for path, _ in found.files if path.count("/") > 1}
+    divided = any(parts.get(folder) == "train" for folder in with_classes) and len(set(parts.values())) > 1
+    return parts if divided else {}
+
+
+def _list_parts(root: Path, found: _Found, parts: dict[str, str], *, name: str) -> Listing:
+    entries = []
+    unlabelled: Counter[str] = Counter()
+    beside: Counter[str] = Counter()
+    for path, place in found.files:
+        top, _, rest = path.partition("/")
+        if top not in parts:
+            beside[top] += 1
+        elif "/" not in rest:
+            unlabelled[top] += 1
+        else:
+            entries.append(Entry(path=path, place=place, label=rest.split("/", 1)[0], part=parts[top]))
+    if {entry.part for entry in entries} == {"train"}:  # the test pictures have no labels: nothing is divided
+        entries = [entry._replace(part="") for entry in entries]
+    else:
+        check_parts(entries, where=name)
+    ignored = [
+        *found.ignored,
+        *(f"{top}: {n} pictures without a class folder have no labels; name them with budwood predict"
+          for top, n in unlabelled.items()),
+        *(f"{top}: lies beside {', '.join(sorted(parts))}; its {n} pictures are passed over"
+          for top, n in beside.items()),
+    ]  # fmt: skip
+    classes = tuple(sorted({entry.label for entry in entries}))
+    return Listing(root=root, entries=tuple(entries), classes=classes, ignored=tuple(sorted(ignored)))
 
 
 def _walk(root: Path) -> _Found:

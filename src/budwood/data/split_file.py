@@ -1,4 +1,4 @@
-"""A split as JSON that a person can read and edit: paths by part, counts, seed, fingerprint, tied groups.
+"""A split as JSON that a person can read and edit: paths by part and left out, counts, seed, fingerprint, tied groups.
 
 Reading checks that the paths are of this catalog; whether the split leaks is `split.check_split`'s matter.
 """
@@ -19,16 +19,16 @@ def write_split(split: Split, catalog: Catalog, path: Path) -> None:
     """Write ``split`` of ``catalog`` to ``path``, atomically."""
     records = catalog.records
     counts = {part: Counter(records[i].label for i in indices) for part, indices in split.parts.items()}
-    write_json(
-        path,
-        {
-            "seed": split.seed,
-            "fingerprint": split.catalog_fingerprint,
-            "counts": {part: {name: found[name] for name in catalog.classes} for part, found in counts.items()},
-            "parts": {part: [records[i].path for i in indices] for part, indices in split.parts.items()},
-            "tied": [list(group) for group in split.groups],
-        },
-    )
+    values: dict[str, Any] = {
+        "seed": split.seed,
+        "fingerprint": split.catalog_fingerprint,
+        "counts": {part: {name: found[name] for name in catalog.classes} for part, found in counts.items()},
+        "parts": {part: [records[i].path for i in indices] for part, indices in split.parts.items()},
+        "tied": [list(group) for group in split.groups],
+    }
+    if split.left_out:
+        values["left_out"] = [records[i].path for i in split.left_out]
+    write_json(path, values)
 
 
 def read_split(path: Path, catalog: Catalog) -> Split:
@@ -43,8 +43,9 @@ def read_split(path: Path, catalog: Catalog) -> Split:
         named: dict[str, list[str]] = {part: _texts(values["parts"][part]) for part in PARTS}
         seed, fingerprint = int(values["seed"]), str(values["fingerprint"])
         groups = tuple(tuple(_texts(group)) for group in values["tied"])
+        out = _texts(values.get("left_out", []))
         others = sorted(set(values["parts"]) - set(PARTS))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SplitError(
             f"{path} is no split: expected seed, fingerprint, tied, and parts with {', '.join(PARTS)}; make a new one"
         ) from error
@@ -52,7 +53,7 @@ def read_split(path: Path, catalog: Catalog) -> Split:
         raise SplitError(f"{path} names the part {others[0]!r}; expected {', '.join(PARTS)}")
     index = {record.path: i for i, record in enumerate(catalog.records)}
     part_of: dict[str, str] = {}
-    for part, paths in named.items():
+    for part, paths in (*named.items(), ("left_out", out)):
         for name in paths:
             if name not in index:
                 raise SplitError(f"{path}: {part} names {name}, which is not among these pictures; make a new split")
@@ -60,7 +61,8 @@ def read_split(path: Path, catalog: Catalog) -> Split:
                 raise SplitError(f"{path}: {name} is in {part_of[name]} and again in {part}; name each picture once")
             part_of[name] = part
     parts = {part: tuple(sorted(index[name] for name in paths)) for part, paths in named.items()}
-    return Split(parts=parts, seed=seed, catalog_fingerprint=fingerprint, groups=groups)
+    left_out = tuple(sorted(index[name] for name in out))
+    return Split(parts=parts, seed=seed, catalog_fingerprint=fingerprint, groups=groups, left_out=left_out)
 
 
 def _texts(values: Any) -> list[str]:

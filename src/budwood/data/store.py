@@ -1,47 +1,50 @@
 """The decode-once store: pictures are decoded in the scan, reduced, and kept as raw bytes for later steps.
 
-``pixels.u8`` only grows; ``index.json`` is replaced as a whole and names only bytes that reached the disk.
-A store that does not fit its index is begun anew, and every read is checked against a CRC-32. Pictures of
-deleted files stay until the cache folder is cleared. Nothing here is random, and nothing augments.
+``pixels.u8`` and ``planes.u8`` only grow; ``index.bin`` is replaced as a whole. A store that does not fit its index
+is begun anew. A picture is checked against its digest whenever it is read, planes against the sum of their words, so
+that a damaged one is noticed and made again; nothing is synced to the disk for that reason. Pictures of deleted
+files stay until the cache folder is cleared. Nothing here is random, and nothing augments.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import threading
 import time
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from budwood.data.decode import decode_file
+from budwood.data.facts import FACTS, PACKED, Facts, Rows
 from budwood.data.picture_index import (
     DATA_NAME,
     INDEX_NAME,
+    PLANE_BYTES,
+    PLANES_NAME,
+    Files,
     PictureIndex,
     Place,
-    Stamp,
     load_index,
     save_index,
 )
-from budwood.data.planes import luma_plane
+from budwood.data.planes import PLANE_SIDE, look_digest, luma_plane, pixel_digest
 from budwood.data.preprocess import reduce_to
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import DataError, IntegrityError, OutputError
-from budwood.files import escape_name, sha256_bytes, unescape_name
+from budwood.files import escape_name, unescape_name
+
+__all__ = ["PictureStore", "pixel_digest"]
 
 LOCK_NAME = "lock"
-FLUSH_SECONDS = 10.0  # a killed scan loses at most this much work
-
-
-def pixel_digest(image: NDArray[np.uint8]) -> str:
-    """The SHA-256 over shape and all RGB bytes of a decoded picture ``[H, W, 3]``, before any reduction."""
-    return sha256_bytes(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes())
+FLUSH_SECONDS = 10.0  # a killed scan loses at most this much work, or 20 times what a flush takes
 
 
 class PictureStore:
@@ -58,20 +61,22 @@ class PictureStore:
         self.side = side
         with self._disk():
             folder.mkdir(parents=True, exist_ok=True)
+        self._reader = f"Pillow {PIL.__version__} {bool(importlib.util.find_spec('pillow_heif'))}"
         self._guard = threading.RLock()
         self._lock = FileLock(folder / LOCK_NAME)
-        self._index = load_index(folder, side=side) or PictureIndex()
-        self._map: NDArray[np.uint8] | None = None
-        self._damaged: set[str] = set()
+        self._seen = self._identity()
+        self._index = load_index(folder, side=side, reader=self._reader) or PictureIndex()
+        self._maps: dict[str, NDArray[np.uint8]] = {}
+        self._damaged: set[bytes] = set()
         self._depth = 0
-        self._end = self._index.end
-        self._flushed_at = time.monotonic()
+        self._changed = False
+        self._flush_at = 0.0
 
     def __len__(self) -> int:
         return len(self._index.pictures)
 
     def __contains__(self, digest: object) -> bool:
-        return digest in self._index.pictures
+        return isinstance(digest, str) and self._number(digest) is not None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -93,27 +98,50 @@ class PictureStore:
                 self._depth -= 1
                 self._lock.release()
 
-    def known(self, root: Path, path: str, stamp: Stamp) -> ImageRecord | None:
-        """The record of an unchanged file whose picture is stored, else None."""
-        found = self._index.files.get(_root_key(root), {}).get(path)
-        if found is None or found[0] != stamp:
-            return None
-        record = found[1]
-        return record if record.state != "ok" or record.pixel_digest in self else None
+    def known(self, root: Path, paths: Sequence[str]) -> tuple[Rows, NDArray[np.bool_], dict[int, str]]:
+        """What is known of the files of ``root``.
 
-    def remember(self, root: Path, record: ImageRecord, *, stamp: Stamp, image: NDArray[np.uint8] | None) -> None:
-        """Keep what a scan found, inside `writing`; ``image`` is the decoded picture of a readable record."""
-        if image is not None:
-            self._append(record.pixel_digest, reduce_to(image, self.side))
-        self._index.files.setdefault(_root_key(root), {})[record.path] = (stamp, record)
-        if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+        Returns:
+            Facts ``[N]``, with zeros for files that are not known; which are known; reasons by position. Whether the
+            files are still the ones that were read is for the caller to compare (size, mtime, ctime).
+        """
+        files = self._index.files.get(_root_key(root), Files())
+        if files.paths == paths:
+            rows, found = files.rows(), np.ones(len(paths), bool)
+        else:
+            numbers = np.array([files.numbers.get(path, -1) for path in paths], np.intp)
+            found = numbers >= 0
+            rows = np.zeros(len(paths), FACTS)
+            rows[found] = files.rows()[numbers[found]]
+        where = {path: i for i, path in enumerate(paths)} if files.reasons else {}
+        reasons = {where[path]: reason for path, reason in files.reasons.items() if path in where}
+        return rows, found, reasons
+
+    def remember(self, root: Path, files: Iterable[tuple[str, bytes, str, memoryview, memoryview]]) -> None:
+        """Keep what a scan found, inside `writing`.
+
+        Args:
+            root: of the scan.
+            files: path, packed `Facts`, reason (empty for pictures), bytes of the reduced picture and of its plane.
+        """
+        table = self._index.files.setdefault(_root_key(root), Files())
+        pictures: list[tuple[Facts, memoryview, memoryview]] = []
+        for path, packed, reason, picture, plane in files:
+            table.put(path, packed, reason)
+            if not reason:
+                pictures.append((Facts(*PACKED.unpack(packed)), picture, plane))
+        self._append(pictures)
+        self._changed = True
+        if time.monotonic() > self._flush_at:
             self._flush()
 
     def retain(self, root: Path, paths: Iterable[str]) -> None:
         """Forget the files of ``root`` that are not in ``paths``, inside `writing`."""
-        files = self._index.files.setdefault(_root_key(root), {})
-        for path in files.keys() - set(paths):
-            del files[path]
+        key = _root_key(root)
+        files = self._index.files.setdefault(key, Files())
+        if files.paths != (kept := list(paths)) and (gone := set(files.paths).difference(kept)):
+            self._index.files[key] = files.without(gone)
+            self._changed = True
 
     def read(self, digest: str) -> NDArray[np.uint8]:
         """The stored picture ``[h, w, 3]`` uint8: a read-only view of the file, so that many need no memory.
@@ -121,15 +149,15 @@ class PictureStore:
         Raises:
             IntegrityError: it is not stored, or its bytes were changed (it is then forgotten).
         """
-        place = self._index.pictures.get(digest)
-        if place is None:
+        number = self._number(digest)
+        if number is None:
             raise IntegrityError(f"the picture {digest[:12]} is not in {self.folder}; scan the folder again")
-        flat = self._mapped(place.end)[place.offset : place.end]
-        if len(flat) != place.end - place.offset or zlib.crc32(flat.data) != place.checksum:
-            self._damaged.add(digest)
-            self._index.pictures.pop(digest, None)
+        place = self._index.pictures.place(number)
+        flat = self._mapped(DATA_NAME, place.end)[place.offset : place.end]
+        if len(flat) != place.end - place.offset or _checksum(flat.data, place) != place.checksum:
+            self._forget(place.digest)
             raise IntegrityError(f"the picture {digest[:12]} in {self.folder} was changed; scan the folder again")
-        return flat.reshape(place.height, place.width, 3)
+        return flat.reshape(place.rows, place.columns, 3)
 
     def fetch(self, catalog: Catalog, record: ImageRecord) -> NDArray[np.uint8]:
         """`read`, but a picture that is missing or damaged in the store is decoded again from its file.
@@ -142,15 +170,41 @@ class PictureStore:
         decoded = decode_file(catalog.root / unescape_name(record.path)).image
         if pixel_digest(decoded) != record.pixel_digest:
             raise DataError(f"{record.path} was changed since the scan; run the command again")
-        image = reduce_to(decoded, self.side)
-        if record.pixel_digest in self._damaged:
+        image = np.ascontiguousarray(reduce_to(decoded, self.side))
+        digest = bytes.fromhex(record.pixel_digest)
+        if digest in self._damaged:
+            height, width = decoded.shape[:2]
+            check = int.from_bytes(look_digest(image.data, height=height, width=width)[:8], "little")
+            facts = Facts(1, pixel_digest=digest, width=width, height=height, checksum=check)
+            facts = facts._replace(rows=image.shape[0], columns=image.shape[1])
             with self.writing():
-                self._append(record.pixel_digest, image)
+                self._append([(facts, image.data.cast("B"), luma_plane(image).data.cast("B"))])
+                self._changed = True
         return image
 
     def plane(self, catalog: Catalog, record: ImageRecord) -> NDArray[np.uint8]:
         """The luma plane ``[64, 64]`` of a picture, see `planes.luma_plane`; raises as `fetch` does."""
-        return luma_plane(self.fetch(catalog, record))
+        plane: NDArray[np.uint8] = self.planes(catalog, [record])[0]
+        return plane
+
+    def planes(self, catalog: Catalog, records: Sequence[ImageRecord]) -> NDArray[np.uint8]:
+        """The luma planes of readable records, ``[N, 64, 64]`` uint8.
+
+        Each is checked against a sum, which notices bytes that were lost or changed, though not words that changed
+        places. What is missing or damaged is made again; raises as `fetch` does.
+        """
+        found = [self._number(record.pixel_digest) for record in records]
+        numbers = np.array([-1 if number is None else number for number in found], np.intp)
+        flat = self._mapped(PLANES_NAME, self._index.pictures.count * PLANE_BYTES)
+        stored = flat[: len(flat) // PLANE_BYTES * PLANE_BYTES].reshape(-1, PLANE_BYTES)
+        planes = np.zeros((len(records), PLANE_BYTES), np.uint8)
+        there = (numbers >= 0) & (numbers < len(stored))
+        planes[there] = stored[numbers[there]]
+        sums = np.zeros(len(records), np.uint64)
+        sums[there] = self._index.pictures.plane_sums()[numbers[there]]
+        for i in np.flatnonzero(~there | (_plane_sums(planes) != sums)).tolist():
+            planes[i] = luma_plane(self.fetch(catalog, records[i])).ravel()
+        return planes.reshape(-1, PLANE_SIDE, PLANE_SIDE)
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -160,51 +214,63 @@ class PictureStore:
             reason = error.strerror or str(error)
             raise OutputError(f"cannot write the picture cache {self.folder} ({reason}); free some space") from error
 
-    def _mapped(self, end: int) -> NDArray[np.uint8]:
+    def _number(self, digest: str) -> int | None:
+        return self._index.pictures.number(bytes.fromhex(digest))
+
+    def _mapped(self, name: str, end: int) -> NDArray[np.uint8]:
         with self._guard:
-            if self._map is None or len(self._map) < end:
+            if name not in self._maps or len(self._maps[name]) < end:
                 try:
-                    self._map = np.asarray(np.memmap(self.folder / DATA_NAME, np.uint8, "r"))
+                    self._maps[name] = np.asarray(np.memmap(self.folder / name, np.uint8, "r"))
                 except (OSError, ValueError):
                     return np.empty(0, np.uint8)  # deleted or emptied under us: the caller sees too few bytes
-            return self._map
+            return self._maps[name]
 
-    def _append(self, digest: str, image: NDArray[np.uint8]) -> None:
-        if digest in self._index.pictures:
+    def _append(self, pictures: list[tuple[Facts, memoryview, memoryview]]) -> None:
+        """Write pictures that are not stored yet, and their planes, then name them in the index."""
+        fresh = {f.pixel_digest: (f, picture, plane) for f, picture, plane in pictures}
+        known = self._index.pictures
+        chosen = [one for digest, one in fresh.items() if known.number(digest) is None]
+        if not chosen:
             return
-        data = np.ascontiguousarray(image).tobytes()
-        with self._disk(), (self.folder / DATA_NAME).open("r+b") as file:
-            file.seek(self._end)  # not the file's end: an earlier write may have stopped half-way
-            file.write(data)
-        self._index.pictures[digest] = Place(self._end, image.shape[0], image.shape[1], zlib.crc32(data))
-        self._end += len(data)
-        self._damaged.discard(digest)
+        planes = b"".join(plane for _, _, plane in chosen)
+        sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES)).tolist()
+        # Not at the files' ends: an earlier write may have stopped half-way.
+        self._write(DATA_NAME, self._index.end, b"".join(picture for _, picture, _ in chosen))
+        self._write(PLANES_NAME, known.count * PLANE_BYTES, planes)
+        for (facts, _, _), plane_sum in zip(chosen, sums, strict=True):
+            size = (facts.rows, facts.columns, facts.height, facts.width)
+            place = Place(facts.pixel_digest, self._index.end, *size, facts.checksum, plane_sum)
+            known.add(place)
+            self._index.end = place.end
+            self._damaged.discard(facts.pixel_digest)
+
+    def _write(self, name: str, offset: int, data: bytes) -> None:
+        with self._disk(), (self.folder / name).open("r+b", buffering=0) as file:
+            file.seek(offset)
+            _write_all(file, data)
+
+    def _forget(self, digest: bytes) -> None:
+        self._damaged.add(digest)
+        self._index.pictures.drop(digest)
 
     def _reload(self) -> None:
         """Take over what another process added; begin anew when data and index do not fit each other."""
-        path = self.folder / DATA_NAME
-        index = load_index(self.folder, side=self.side)
-        self._map = None
+        index: PictureIndex | None = self._index
+        if self._identity() != self._seen or self._seen is None or not self._fits():
+            index = load_index(self.folder, side=self.side, reader=self._reader)
         with self._disk():
             if index is None:
-                # Removed, not emptied: a process that still maps the old file keeps its pages.
-                (self.folder / INDEX_NAME).unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
+                self._begin_anew()
                 index = PictureIndex()
-            path.touch()
-            os.truncate(path, index.end)  # what a killed scan left behind; no index names it
-        for digest in self._damaged:
-            index.pictures.pop(digest, None)
-        self._index, self._end, self._flushed_at = index, index.end, time.monotonic()
-
-    def _flush(self) -> None:
-        with self._disk():
-            with (self.folder / DATA_NAME).open("r+b") as file:
-                os.fsync(file.fileno())
-            self._index.end = self._end
-            save_index(self.folder, self._index, side=self.side)
-        self._flushed_at = time.monotonic()
-
-
-def _root_key(root: Path) -> str:
-    return escape_name(str(root.resolve()))
+            for digest in self._damaged:
+                index.pictures.drop(digest)
+            self._index = index
+            # Cut off what a killed scan left behind; no index names it.
+            for name, size in self._sizes().items():
+                path = self.folder / name
+                path.touch()
+                if path.stat().st_size != size:
+                    self._maps.pop(name, None)
+                    os.truncate(path, size)
+        self._flush_at = time.monotonic() + FLUSH_SECONDS

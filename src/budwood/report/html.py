@@ -6,44 +6,23 @@ their first bytes say what they are, and a content security policy forbids all b
 
 from __future__ import annotations
 
-import base64
-import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from budwood.evaluation.metrics import ClassMetrics, Estimate, confused_pairs
 from budwood.report import plots
 from budwood.report.data import Baseline, HeadSelection, ReportData, Result, Step
-
-_MAGIC = {
-    b"\xff\xd8\xff": "image/jpeg",
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"GIF8": "image/gif",
-}
-# What UTF-8 cannot hold, control characters that HTML forbids, and marks that turn the text around a name.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wide:
-    """One plot for a screen and, narrower, for a phone."""
-
-    screen: Markup = field(default_factory=Markup)
-    phone: Markup = field(default_factory=Markup)
+from budwood.report.templating import Wide, both, environment, of_hundred, printable, stylesheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plots:
     """The page's plots as SVG; an empty string where there is nothing to draw."""
 
-    counts: _Wide
-    strip: _Wide
-    scores: _Wide
+    counts: Wide
+    strip: Wide
+    scores: Wide
     confusion: Markup
     training: tuple[Markup, ...]
 
@@ -59,84 +38,29 @@ class _Bar:
 
 def render(data: ReportData) -> str:
     """The whole page as text, to be written as UTF-8. Equal data give equal text."""
-    environment = Environment(
-        autoescape=True,
-        loader=PackageLoader("budwood.report", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent,
-        hundred=of_hundred,
-        duration=duration,
-        data_uri=data_uri,
-        words=lambda text: text.replace("_", " "),
-        count=count,
-        basename=lambda path: path.rpartition("/")[2] or path,
-        thousands=lambda number: f"{number:,}".replace(",", "\u202f"),
-    )
-    css = resources.files("budwood.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
     result = data.result
-    page = environment.get_template("report.html.j2").render(
-        data=data,
-        css=Markup(css),
-        plots=_draw(data),
-        verdict=_verdict(result) if result else "",
-        pairs=confused_pairs(result.metrics) if result else (),
-        weakest=_weakest_first(result) if result else (),
-        timeline=_timeline(data.steps),
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            css=stylesheet("look.css", "report.css"),
+            plots=_draw(data),
+            verdict=_verdict(result) if result else "",
+            pairs=confused_pairs(result.metrics) if result else (),
+            weakest=_weakest_first(result) if result else (),
+            timeline=_timeline(data.steps),
+        )
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
-
-
-def data_uri(image: bytes | None) -> str | None:
-    """``image`` as a data URI; None where there is none, or none of a raster format we know."""
-    if image is None:
-        return None
-    kind = next((kind for magic, kind in _MAGIC.items() if image.startswith(magic)), None)
-    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        kind = "image/webp"
-    return kind and f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """``0.8917`` -> ``"89.2 %"``, with a space that does not break."""
-    return f"{100 * value:.{digits}f}\u00a0%"
-
-
-def of_hundred(value: float) -> str:
-    """``0.8917`` -> ``"89"``; a value that is not 0 or 1 is never rounded to 0 or 100."""
-    whole = round(100 * value)
-    if whole == 100 and value < 1:
-        return f"{math.floor(1000 * value) / 10:.1f}"
-    if whole == 0 and value > 0:
-        return f"{math.ceil(1000 * value) / 10:.1f}"
-    return str(whole)
-
-
-def duration(seconds: float) -> str:
-    """``75.2`` -> ``"1 min 15 s"``."""
-    if seconds < 10:
-        return f"{seconds:.1f}\u00a0s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}\u00a0h {minutes}\u00a0min"
-    return f"{minutes}\u00a0min {rest}\u00a0s" if minutes else f"{rest}\u00a0s"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """``(1, "class", "classes")`` -> ``"1 class"``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return printable(page)
 
 
 def _draw(data: ReportData) -> _Plots:
     result, dataset = data.result, data.dataset
     return _Plots(
-        counts=_both(plots.class_counts, dataset) if dataset and dataset.classes else _Wide(),
-        strip=_both(plots.score_strip, result) if result else _Wide(),
-        scores=_both(plots.class_scores, result.metrics) if result else _Wide(),
+        counts=both(plots.class_counts, dataset) if dataset and dataset.classes else Wide(),
+        strip=both(plots.score_strip, result) if result else Wide(),
+        scores=both(plots.class_scores, result.metrics) if result else Wide(),
         confusion=Markup(plots.confusion(result.metrics) if result else ""),
         training=tuple(
             Markup(
@@ -147,10 +71,6 @@ def _draw(data: ReportData) -> _Plots:
             for i, phase in enumerate(data.training)
         ),
     )
-
-
-def _both(draw: Callable[..., str], shown: object) -> _Wide:
-    return _Wide(screen=Markup(draw(shown)), phone=Markup(draw(shown, narrow=True)))
 
 
 def _weakest_first(result: Result) -> tuple[ClassMetrics, ...]:

@@ -8,7 +8,6 @@ plots, and the same values give the same bytes. No pyplot, so no state is shared
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,12 +16,23 @@ from matplotlib.ticker import MaxNLocator
 
 from budwood.evaluation.metrics import Metrics, confused_pairs
 from budwood.report.data import DatasetSummary, FineTuning, HeadSelection, Result
+from budwood.report.drawing import (
+    MIDDLE,
+    NARROW,
+    PIXEL,
+    WIDE,
+    dot,
+    figure_of,
+    name_rows,
+    named,
+    percent_axis,
+    percent_text,
+    rows_figure,
+    short,
+)
 from budwood.report.svg import AMBER, INK, LEAF, MUTED, PAPER, SAGE, TIP, WRONG, page_style, plain, to_svg
 
 _PART_COLOURS = (LEAF, SAGE, AMBER, MUTED)
-_PIXEL = 1 / 72
-# The page's column is 888 CSS pixels wide, so that a wide plot is shown at its own size.
-_WIDE, _MIDDLE, _NARROW = 880, 580, 400
 # A matrix of more classes cannot be read on a screen; the commonest confusions are listed in its place.
 MAX_MATRIX_CLASSES = 50
 
@@ -33,7 +43,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def class_counts(dataset: DatasetSummary, *, narrow: bool = False) -> str:
     """Stacked horizontal bars: pictures per class, by part; ``narrow`` for the screen of a phone."""
     with page_style():
-        figure, axes = _rows(len(dataset.classes), width=_NARROW if narrow else _WIDE, extra=62)
+        figure, axes = rows_figure(len(dataset.classes), width=NARROW if narrow else WIDE, extra=62)
         left = [0] * len(dataset.classes)
         for part, name in enumerate(dataset.parts):
             counts = [row.counts[part] for row in dataset.classes]
@@ -47,16 +57,16 @@ def class_counts(dataset: DatasetSummary, *, narrow: bool = False) -> str:
         axes.set_xlim(0, max(left, default=1) * 1.07 or 1)
         axes.set_xlabel("pictures")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _name_rows(axes, [row.name for row in dataset.classes], limit=18 if narrow else 30)
+        name_rows(axes, [row.name for row in dataset.classes], limit=18 if narrow else 30)
         if len(dataset.parts) > 1:
             figure.legend(loc="outside upper left", ncols=len(dataset.parts), handlelength=1, handleheight=1)
-        return to_svg(figure, _named("class-counts", narrow), alt="Pictures per class, by part")
+        return to_svg(figure, named("class-counts", narrow), alt="Pictures per class, by part")
 
 
 def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
     """Cross-validated accuracy against the penalty, on a logarithmic axis, with the chosen one marked."""
     with page_style():
-        figure, axes = _figure(_MIDDLE, 270)
+        figure, axes = figure_of(MIDDLE, 270)
         low = [a - d for a, d in zip(phase.accuracies, phase.deviations, strict=True)]
         high = [a + d for a, d in zip(phase.accuracies, phase.deviations, strict=True)]
         # A penalty of 0 has no place on a logarithmic axis; it is drawn one decade below the smallest other.
@@ -67,7 +77,7 @@ def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
         best = (x[phase.chosen], phase.accuracies[phase.chosen])
         axes.plot(*best, marker="o", markersize=12, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5)
         axes.annotate(
-            f"chosen: {_percent(best[1])}",
+            f"chosen: {percent_text(best[1])}",
             best,
             xytext=(0, 14),
             textcoords="offset points",
@@ -81,7 +91,7 @@ def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
         axes.margins(x=0.09, y=0.25)
         axes.set_xlabel("penalty (stronger to the right)")
         axes.set_title("accuracy, mean and deviation over folds", fontsize=12, fontweight="normal", color=MUTED)
-        _percent_axis(axes, "y")
+        percent_axis(axes, "y")
         return to_svg(figure, name, alt=phase.title)
 
 
@@ -104,7 +114,7 @@ def training_curves(phase: FineTuning, *, name: str = "curves") -> str:
     panels.append((f"learning rate{unit}", {"": rates}))
     colours = {"training": SAGE, "validation": LEAF, "": AMBER}
     with page_style():
-        figure = Figure(figsize=(_WIDE * _PIXEL, 270 * _PIXEL), layout="constrained")
+        figure = Figure(figsize=(WIDE * PIXEL, 270 * PIXEL), layout="constrained")
         row = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (title, lines) in zip(row, panels, strict=True):
             axes.set_title(title)
@@ -119,7 +129,7 @@ def training_curves(phase: FineTuning, *, name: str = "curves") -> str:
         if len(losses) > 1:
             row[0].legend(handlelength=1.2)
         if len(panels) == 3:
-            _percent_axis(row[1], "y")
+            percent_axis(row[1], "y")
         return to_svg(figure, name, alt=phase.title)
 
 
@@ -132,13 +142,13 @@ def confusion(metrics: Metrics) -> str:
     if num_classes > MAX_MATRIX_CLASSES:
         return top_confusions(metrics)
     cell = max(15.5, min(64.0, 560 / num_classes))
-    names = [_short(name, 20) for name in metrics.classes]
+    names = [short(name, 20) for name in metrics.classes]
     margin = 34 + 7.2 * max(map(len, names), default=0)
     side = cell * num_classes
     small = min(13.0, cell * 0.42 + 1)
     label_size = min(12.0, cell * 0.7)
     with page_style():
-        figure = Figure(figsize=((side + margin + 20) * _PIXEL, (side + margin + 10) * _PIXEL))
+        figure = Figure(figsize=((side + margin + 20) * PIXEL, (side + margin + 10) * PIXEL))
         axes = figure.add_axes(
             (
                 margin / (side + margin + 20),
@@ -166,13 +176,13 @@ def top_confusions(metrics: Metrics, *, limit: int = 25) -> str:
     """Horizontal bars of the commonest confusions, for as many classes as there may be."""
     pairs = confused_pairs(metrics, limit=limit)
     with page_style():
-        figure, axes = _rows(len(pairs), width=_WIDE, extra=44)
+        figure, axes = rows_figure(len(pairs), width=WIDE, extra=44)
         bars = axes.barh(range(len(pairs)), [pair.count for pair in pairs], color=WRONG, height=0.55)
         for y, (bar, pair) in enumerate(zip(bars, pairs, strict=True)):
             bar.set_gid(f"{TIP}{plain(str(pair))}")
             note = f"{pair.count} of {pair.support}"
             axes.annotate(note, (pair.count, y), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED)
-        _name_rows(axes, [f"{_short(pair.true, 22)} → {_short(pair.predicted, 22)}" for pair in pairs], limit=60)
+        name_rows(axes, [f"{short(pair.true, 22)} → {short(pair.predicted, 22)}" for pair in pairs], limit=60)
         axes.set_xlim(0, max((pair.count for pair in pairs), default=1) * 1.15)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("pictures of the first class that were taken for the second")
@@ -183,17 +193,17 @@ def class_scores(metrics: Metrics, *, narrow: bool = False) -> str:
     """F1 of each class as a dot with its interval, weakest first; ``narrow`` for the screen of a phone."""
     order = sorted(metrics.per_class, key=lambda row: (row.f1.value, row.name))
     with page_style():
-        figure, axes = _rows(len(order), width=_NARROW if narrow else _MIDDLE, extra=48)
+        figure, axes = rows_figure(len(order), width=NARROW if narrow else MIDDLE, extra=48)
         for y, row in enumerate(order):
-            tip = f"{plain(row.name)}: F1 {_percent(row.f1.value)}"
-            _dot(axes, y, row.f1.value, span=(row.f1.interval.low, row.f1.interval.high), colour=LEAF, tip=tip)
+            tip = f"{plain(row.name)}: F1 {percent_text(row.f1.value)}"
+            dot(axes, y, row.f1.value, span=(row.f1.interval.low, row.f1.interval.high), colour=LEAF, tip=tip)
         mean = metrics.macro_f1.value
         axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
-        _name_rows(axes, [row.name for row in order], limit=18 if narrow else 30)
+        name_rows(axes, [row.name for row in order], limit=18 if narrow else 30)
         axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel(f"F1 (dashed: the mean, {_percent(mean)})")
-        _percent_axis(axes, "x")
-        return to_svg(figure, _named("class-scores", narrow), alt="F1 of each class with its interval")
+        axes.set_xlabel(f"F1 (dashed: the mean, {percent_text(mean)})")
+        percent_axis(axes, "x")
+        return to_svg(figure, named("class-scores", narrow), alt="F1 of each class with its interval")
 
 
 def score_strip(result: Result, *, narrow: bool = False) -> str:
@@ -212,11 +222,11 @@ def score_strip(result: Result, *, narrow: bool = False) -> str:
         ends = (line.accuracy.interval.low, line.accuracy.interval.high)
         rows.append((line.name, line.accuracy.value, ends, MUTED, True))
     with page_style():
-        figure, axes = _rows(len(rows), width=_NARROW if narrow else _WIDE, extra=34, height=34)
+        figure, axes = rows_figure(len(rows), width=NARROW if narrow else WIDE, extra=34, height=34)
         for y, (name, value, span, colour, solid) in enumerate(rows):
-            _dot(axes, y, value, span=span, colour=colour, solid=solid, tip=f"{plain(name)}: {_percent(value)}")
+            dot(axes, y, value, span=span, colour=colour, solid=solid, tip=f"{plain(name)}: {percent_text(value)}")
             axes.annotate(
-                _percent(value),
+                percent_text(value),
                 (1.0, y),
                 xytext=(12, 0),
                 textcoords="offset points",
@@ -224,66 +234,10 @@ def score_strip(result: Result, *, narrow: bool = False) -> str:
                 weight="bold" if y == 0 else "normal",
                 color=INK if y == 0 else MUTED,
             )
-        _name_rows(axes, [row[0] for row in rows], limit=22 if narrow else 40)
+        name_rows(axes, [row[0] for row in rows], limit=22 if narrow else 40)
         axes.set_xlim(0, 1)
-        _percent_axis(axes, "x")
-        return to_svg(figure, _named("score-strip", narrow), alt="Accuracy with its interval, against the baselines")
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width * _PIXEL, height * _PIXEL), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _rows(count: int, *, width: float, extra: float, height: float | None = None) -> tuple[Figure, Axes]:
-    """A figure whose y axis is a list of ``count`` names, first on top; long lists are set closer."""
-    height = height or (25 if count <= 20 else 18)
-    figure, axes = _figure(width, extra + height * max(count, 1))
-    axes.set_ylim(max(count, 1) - 0.4, -0.6)
-    axes.grid(axis="x", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-    return figure, axes
-
-
-def _name_rows(axes: Axes, names: Sequence[str], *, limit: int) -> None:
-    axes.set_yticks(range(len(names)), [_short(name, limit) for name in names])
-    axes.tick_params(length=0)
-    axes.tick_params(axis="y", labelcolor=INK, labelsize=12 if len(names) <= 20 else 10.5)
-
-
-def _percent_axis(axes: Axes, which: str) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    axes.grid(axis=which, linewidth=0.8)  # type: ignore[arg-type]
-
-
-def _dot(
-    axes: Axes,
-    y: int,
-    value: float,
-    *,
-    span: tuple[float, float] | None,
-    colour: str,
-    tip: str,
-    solid: bool = True,
-) -> None:
-    if span is not None:
-        low, high = max(span[0], 0.0), min(span[1], 1.0)
-        axes.plot([low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round", clip_on=False)
-    face = colour if solid else "none"
-    axes.plot(
-        value,
-        y,
-        "o",
-        markersize=8,
-        color=colour,
-        markerfacecolor=face,
-        markeredgewidth=2,
-        clip_on=False,
-        gid=TIP + tip,
-    )
+        percent_axis(axes, "x")
+        return to_svg(figure, named("score-strip", narrow), alt="Accuracy with its interval, against the baselines")
 
 
 def _cell(axes: Axes, at: tuple[int, int], *, count: int, metrics: Metrics, font_size: float) -> None:
@@ -309,17 +263,3 @@ def _cell(axes: Axes, at: tuple[int, int], *, count: int, metrics: Metrics, font
         fontsize=font_size,
         color=PAPER if share > 0.5 else INK,
     )
-
-
-def _named(name: str, narrow: bool) -> str:
-    """Both widths are on one page, so their ids must differ."""
-    return f"{name}-narrow" if narrow else name
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _short(text: str, limit: int) -> str:
-    text = plain(text)
-    return text if len(text) <= limit else f"{text[: limit - 9]}…{text[-8:]}"

@@ -1,7 +1,7 @@
-"""Many regularised linear heads at once: multinomial logistic regression by one batched L-BFGS.
+"""Linear heads on frozen features: the penalty chosen by cross-validation, all candidates solved together.
 
-Every (fold, penalty) pair is one problem; all share the features, so one matrix product serves them all. Problems that
-have converged leave the batch (`lbfgs.minimise`); the coordinates are such that the Hessian is near the identity.
+Every (fold, penalty) pair is one problem of `linear.solve`. How much each picture counts may be handed in (`Weighing`);
+where that comes from is `balanced_heads.py`'s matter.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from budwood.events import Listener, Scored, StepAdvanced, StepFinished, StepStarted, silent
-from budwood.train.lbfgs import minimise
+from budwood.events import Listener, Scored, StepFinished, StepStarted, silent
+from budwood.train.linear import Solved, Standardised, mean_probs, solve, standardise, to_raw, with_rows
 
 # Norm of the preconditioned gradient at which a problem is solved: for choosing a penalty, and for weights that ship.
 _CHOOSING, _SHIPPING = 1e-3, 1e-5
-_LOGITS_BUDGET = 96 << 20  # bytes of one chunk's logits: larger ones fall out of the cache and gain nothing
 
 
 class HeadSpec(BaseModel):
@@ -45,11 +44,31 @@ class HeadSpec(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """What a head is trained on where that is not simply every picture once.
+
+    Head f (0..F-1) leaves out fold f; head F, the last, is fitted on all pictures. All views of a picture weigh alike.
+
+    weights: ``[F + 1, N]`` float32, not negative; what head f holds out counts nothing, whatever stands there.
+    rows: ``[E, D]`` further raw features, of no picture that is judged. row_targets: ``[E]`` their classes.
+    row_weights: ``[F + 1, E]``: 0 where a row was made from a picture that head f holds out.
+    offsets: ``[F + 1, K]``, added to the logits of an answer; training does not see them.
+    """
+
+    weights: NDArray[np.float32]
+    rows: NDArray[np.float32]
+    row_targets: NDArray[np.int64]
+    row_weights: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadResult:
     """A linear head on raw (not standardised) features, and how it was chosen.
 
     weight ``[K, D]``, bias ``[K]`` float32. accuracies ``[penalties, folds]`` and log_losses alike are measured on the
     left-out folds, mean probability over the views; selection_accuracy is the chosen penalty's pooled accuracy.
+    log_losses are the loss that was trained: with a `Weighing`, classes count in it as they did in training.
     out_of_fold ``[N, K]`` are its probabilities for the pictures while they were left out.
     """
 
@@ -70,16 +89,6 @@ class HeadResult:
         return self.penalties[self.chosen]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Standardised:
-    """Rows ``[M, D]`` in the coordinates of their own principal axes, and the way back."""
-
-    rows: Tensor
-    mean: Tensor
-    rotation: Tensor  # [D, R]: column j maps standardised features to axis j, deviation divided out
-    spectrum: Tensor  # [R] variance along each axis
-
-
 def choose_head(
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
@@ -87,6 +96,7 @@ def choose_head(
     *,
     num_classes: int,
     spec: HeadSpec,
+    weighing: Weighing | None = None,
     listen: Listener = silent,
 ) -> HeadResult:
     """Choose the penalty by cross-validation and fit the head on all rows.
@@ -97,194 +107,167 @@ def choose_head(
         folds: ``[N]`` fold of each picture, 0..F-1 (groups of near-duplicates share one).
         num_classes: K.
         spec: penalties to choose from.
+        weighing: what each head is trained on; None: every picture once.
+        listen: hears of the step ``head``.
     """
     start = time.perf_counter()
-    num_views, num_pictures, _ = features.shape
+    num_views = len(features)
     folds = np.unique(folds, return_inverse=True)[1]  # a fold without pictures is none
     num_folds = int(folds.max()) + 1
-    data = _standardise(features)
-    labels = torch.from_numpy(targets).repeat(num_views)
-    fold_of = torch.from_numpy(folds).repeat(num_views)
+    data = standardise(features)
+    rows, labels = _training_rows(data, targets, num_views, weighing)
     penalties = torch.tensor(spec.penalties, dtype=torch.float32)
     listen(StepStarted(step="head", total=num_folds * len(penalties) + 1, unit="heads"))
 
     # Problem f * len(penalties) + p leaves out fold f and has penalty p.
-    masks = torch.stack([fold_of != f for f in range(num_folds) for _ in penalties], dim=1).float()
-    solved = _solve(
-        data,
+    counted = [_counted(weighing, folds != f, f, num_views) for f in range(num_folds)]
+    solved = solve(
+        rows,
         labels,
-        masks,
+        torch.stack([counted[f] for f in range(num_folds) for _ in penalties], dim=1),
         penalties.repeat(num_folds),
         num_classes=num_classes,
         tolerance=_CHOOSING,
         listen=listen,
     )
-    probs = np.zeros((len(penalties), num_pictures, num_classes), dtype=np.float32)
-    for fold in range(num_folds):
-        held = np.flatnonzero(folds == fold)
-        own = slice(fold * len(penalties), (fold + 1) * len(penalties))
-        probs[:, held] = _mean_probs(data.rows, solved.weight[own], solved.bias[own], held, num_views)
-
-    accuracies, log_losses = _scores(probs, targets, folds)
+    trained = answers = _answers(data, solved, folds, num_views, offsets=None)
+    if weighing is not None and weighing.offsets.any():
+        answers = _answers(data, solved, folds, num_views, offsets=weighing.offsets)
+    log_losses = _log_losses(trained, targets, folds, _worth(weighing, targets, folds, num_views))
     chosen = int(log_losses.mean(axis=1).argmin())
-    best_penalty = penalties[chosen : chosen + 1]
-    everything = torch.ones(len(labels), 1)
-    final = _solve(data, labels, everything, best_penalty, num_classes=num_classes, tolerance=_SHIPPING, listen=listen)
-    weight, bias = _to_raw(data, final)
-    accuracy = float((probs[chosen].argmax(-1) == targets).mean())
+    final = _fit(data, rows, labels, weighing, num_classes=num_classes, penalty=spec.penalties[chosen], listen=listen)
+    hit = answers.argmax(-1) == targets
+    accuracy = float(hit[chosen].mean())
     listen(Scored(step="head", name="cross-validated accuracy", value=accuracy, best=accuracy))
-    note = f"{masks.shape[1]} heads solved together, selection accuracy {accuracy:.3f}"
+    note = f"{len(solved.bias)} heads solved together, selection accuracy {accuracy:.3f}"
     listen(StepFinished(step="head", seconds=time.perf_counter() - start, note=note))
+    weight, bias = _shipped(data, final, weighing)
     return HeadResult(
         weight=weight,
         bias=bias,
         penalties=spec.penalties,
-        accuracies=accuracies,
+        accuracies=np.stack([hit[:, folds == f].mean(-1) for f in range(num_folds)], axis=1),
         log_losses=log_losses,
         chosen=chosen,
         selection_accuracy=accuracy,
-        out_of_fold=probs[chosen],
+        out_of_fold=answers[chosen],
         iterations=max(solved.iterations, final.iterations),
         converged=solved.converged and final.converged,
     )
 
 
 def fit_head(
-    features: NDArray[np.float32], targets: NDArray[np.int64], *, num_classes: int, penalty: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Fit one head with a known penalty on ``[V, N, D]`` features; returns weight ``[K, D]`` and bias ``[K]``."""
-    data = _standardise(features)
-    labels = torch.from_numpy(targets).repeat(features.shape[0])
-    solved = _solve(
-        data,
-        labels,
-        torch.ones(len(labels), 1),
-        torch.tensor([penalty]),
-        num_classes=num_classes,
-        tolerance=_SHIPPING,
-        listen=silent,
-    )
-    return _to_raw(data, solved)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Solved:
-    weight: Tensor  # [P, R, K] in the rotated coordinates
-    bias: Tensor  # [P, K]
-    iterations: int
-    converged: bool
-
-
-def _standardise(features: NDArray[np.float32]) -> _Standardised:
-    """Centre and scale each feature, then turn to principal axes (which changes no solution, only the conditioning)."""
-    rows = torch.from_numpy(np.ascontiguousarray(features.reshape(-1, features.shape[-1])))
-    mean = rows.mean(0)
-    deviation = rows.std(0, unbiased=False)
-    deviation = torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
-    scaled = (rows - mean) / deviation
-    covariance = scaled.T @ scaled / len(scaled)
-    spectrum, axes = torch.linalg.eigh(covariance.double())
-    keep = spectrum > spectrum[-1].clamp_min(1e-12) * 1e-7  # axes without variance cannot matter
-    axes = axes[:, keep].float()
-    return _Standardised(
-        rows=scaled @ axes,
-        mean=mean,
-        rotation=axes / deviation[:, None],
-        spectrum=spectrum[keep].float(),
-    )
-
-
-def _to_raw(data: _Standardised, solved: _Solved) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    weight = (data.rotation.double() @ solved.weight[0].double()).T
-    bias = solved.bias[0].double() - weight @ data.mean.double()
-    return weight.float().contiguous().numpy(), bias.float().numpy()
-
-
-def _mean_probs(
-    rows: Tensor, weight: Tensor, bias: Tensor, held: NDArray[np.int64], num_views: int
-) -> NDArray[np.float32]:
-    """Mean probability over the views, ``[P, held, K]``."""
-    num_pictures = len(rows) // num_views
-    views = [rows[torch.from_numpy(held + view * num_pictures)] for view in range(num_views)]
-    probs = [(torch.einsum("md,pdk->pmk", chosen, weight) + bias[:, None]).softmax(-1) for chosen in views]
-    return np.asarray(torch.stack(probs).mean(0).numpy(), dtype=np.float32)
-
-
-def _scores(
-    probs: NDArray[np.float32], targets: NDArray[np.int64], folds: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    num_folds = int(folds.max()) + 1
-    hit = probs.argmax(-1) == targets
-    right = np.clip(probs[:, np.arange(len(targets)), targets], 1e-12, 1.0)
-    accuracies = np.stack([hit[:, folds == f].mean(-1) for f in range(num_folds)], axis=1)
-    log_losses = np.stack([-np.log(right[:, folds == f]).mean(-1) for f in range(num_folds)], axis=1)
-    return accuracies, log_losses
-
-
-def _solve(
-    data: _Standardised,
-    labels: Tensor,
-    masks: Tensor,
-    penalties: Tensor,
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
     *,
     num_classes: int,
-    tolerance: float,
-    listen: Listener,
-) -> _Solved:
-    """Solve problem p, with rows weighted by ``masks[:, p]`` (0 leaves out), as many at once as the budget allows."""
-    step = max(1, _LOGITS_BUDGET // max(1, 4 * len(labels) * num_classes))
-    parts = []
-    for at in range(0, len(penalties), step):
-        some = penalties[at : at + step]
-        weights = masks[:, at : at + step]
-        parts.append(_lbfgs(data, labels, weights / weights.sum(0), some, num_classes, tolerance))
-        listen(StepAdvanced(step="head", count=len(some)))
-    return _Solved(
-        weight=torch.cat([p.weight for p in parts]),
-        bias=torch.cat([p.bias for p in parts]),
-        iterations=max(p.iterations for p in parts),
-        converged=all(p.converged for p in parts),
-    )
+    penalty: float,
+    weighing: Weighing | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit one head with a known penalty on ``[V, N, D]`` features; returns weight ``[K, D]`` and bias ``[K]``.
+
+    Of a ``weighing``, the last head's share is used: the one that is fitted on all pictures.
+    """
+    data = standardise(features)
+    rows, labels = _training_rows(data, targets, len(features), weighing)
+    final = _fit(data, rows, labels, weighing, num_classes=num_classes, penalty=penalty, listen=silent)
+    return _shipped(data, final, weighing)
 
 
-def _lbfgs(
-    data: _Standardised,
+def _fit(
+    data: Standardised,
+    rows: Standardised,
     labels: Tensor,
-    weights: Tensor,
-    penalties: Tensor,
+    weighing: Weighing | None,
+    *,
     num_classes: int,
-    tolerance: float,
-) -> _Solved:
-    """Minimise mean cross-entropy + penalty / 2 * |W|^2 (bias free) for each column of ``weights`` ``[M, P]``."""
-    rows, num_axes, count = data.rows, data.rows.shape[1], len(penalties)
-    at = torch.arange(len(rows))
-    curvature = (1 - 1 / num_classes) / num_classes  # of softmax where all classes are equally likely
-    scale = (curvature * data.spectrum[None, :] + penalties[:, None]).rsqrt()  # [P, R]
-    bias_scale = curvature**-0.5
-
-    def evaluate(z: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        weight = z[:, :num_axes] * scale[which, :, None]  # [A, R, K]
-        mask = weights[:, which]
-        # Problems are innermost: softmax over 8 classes is only fast where the classes are not.
-        active = len(which)
-        flat = weight.permute(1, 2, 0).reshape(num_axes, num_classes * active)
-        logits = (rows @ flat).view(len(rows), num_classes, active)
-        logits += (z[:, num_axes] * bias_scale).T
-        log_probs = logits.log_softmax(1)
-        loss = -(mask * log_probs[at, labels]).sum(0) + penalties[which] / 2 * weight.pow(2).sum((1, 2))
-        residual = log_probs.exp_()
-        residual[at, labels] -= 1
-        residual *= mask[:, None]
-        # (residual.T @ rows).T: nine times faster than rows.T @ residual where few problems are left
-        grad = (residual.view(len(rows), num_classes * active).T @ rows).T
-        grad = grad.reshape(num_axes, num_classes, active).permute(2, 0, 1)
-        grad = (grad + penalties[which, None, None] * weight) * scale[which, :, None]
-        return loss, torch.cat([grad, residual.sum(0).T[:, None] * bias_scale], 1)
-
-    z, done_at, converged = minimise(evaluate, torch.zeros(count, num_axes + 1, num_classes), tolerance)
-    return _Solved(
-        weight=z[:, :num_axes] * scale[:, :, None],
-        bias=z[:, num_axes] * bias_scale,
-        iterations=done_at,
-        converged=converged,
+    penalty: float,
+    listen: Listener,
+) -> Solved:
+    """One head on everything, to the precision that ships."""
+    counted = torch.ones(len(data.rows))
+    if weighing is not None:
+        pictures = torch.from_numpy(weighing.weights[-1])
+        further = torch.from_numpy(weighing.row_weights[-1])
+        counted = torch.cat([pictures.repeat(len(data.rows) // len(pictures)), further])
+    return solve(
+        rows,
+        labels,
+        counted[:, None],
+        torch.tensor([penalty], dtype=torch.float32),
+        num_classes=num_classes,
+        tolerance=_SHIPPING,
+        listen=listen,
     )
+
+
+def _shipped(
+    data: Standardised, final: Solved, weighing: Weighing | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    weight, bias = to_raw(data, final)
+    return weight, bias if weighing is None else bias + weighing.offsets[-1]
+
+
+def _answers(
+    data: Standardised,
+    solved: Solved,
+    folds: NDArray[np.int64],
+    num_views: int,
+    *,
+    offsets: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    """Out-of-fold probabilities ``[penalties, N, K]``: each picture is answered by the heads that left it out."""
+    num_penalties = len(solved.bias) // (int(folds.max()) + 1)
+    out = np.empty((num_penalties, len(folds), solved.bias.shape[1]), dtype=np.float32)
+    for fold in range(int(folds.max()) + 1):
+        held = np.flatnonzero(folds == fold)
+        own = slice(fold * num_penalties, (fold + 1) * num_penalties)
+        bias = solved.bias[own] if offsets is None else solved.bias[own] + torch.from_numpy(offsets[fold])
+        out[:, held] = mean_probs(data.rows, solved.weight[own], bias, held, num_views)
+    return out
+
+
+def _training_rows(
+    data: Standardised, targets: NDArray[np.int64], num_views: int, weighing: Weighing | None
+) -> tuple[Standardised, Tensor]:
+    """All rows that any head may be trained on, with their labels: the views of the pictures, then further rows."""
+    labels = torch.from_numpy(targets).repeat(num_views)
+    if weighing is None or not len(weighing.rows):
+        return data, labels
+    return with_rows(data, weighing.rows), torch.cat([labels, torch.from_numpy(weighing.row_targets)])
+
+
+def _counted(weighing: Weighing | None, kept: NDArray[np.bool_], head: int, num_views: int) -> Tensor:
+    """How much each training row counts for a head that sees the pictures ``kept`` ``[N]``; ``[M]``."""
+    if weighing is None:
+        return torch.from_numpy(kept).float().repeat(num_views)
+    pictures = torch.from_numpy((kept * weighing.weights[head]).astype(np.float32)).repeat(num_views)
+    return torch.cat([pictures, torch.from_numpy(weighing.row_weights[head])])
+
+
+def _worth(
+    weighing: Weighing | None, targets: NDArray[np.int64], folds: NDArray[np.int64], num_views: int
+) -> NDArray[np.float64]:
+    """What a left-out picture counts in the loss ``[N]``: as much as a training picture of its class, on average."""
+    worth = np.ones(len(targets))
+    if weighing is None:
+        return worth
+    num_classes = weighing.offsets.shape[1]
+    for fold in range(int(folds.max()) + 1):
+        kept, held = folds != fold, folds == fold
+        pictures = num_views * np.bincount(targets[kept], minlength=num_classes)
+        total = num_views * np.bincount(targets[kept], weights=weighing.weights[fold, kept], minlength=num_classes)
+        total += np.bincount(weighing.row_targets, weights=weighing.row_weights[fold], minlength=num_classes)
+        # a class that no head of this fold saw is lost at every penalty alike
+        each = np.divide(total, pictures, out=np.ones(num_classes), where=pictures > 0)
+        worth[held] = each[targets[held]]
+    return worth
+
+
+def _log_losses(
+    probs: NDArray[np.float32], targets: NDArray[np.int64], folds: NDArray[np.int64], worth: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``[penalties, folds]`` from ``[penalties, N, K]``."""
+    losses = -np.log(np.clip(probs[:, np.arange(len(targets)), targets], 1e-12, 1.0))
+    means = [np.average(losses[:, folds == f], axis=-1, weights=worth[folds == f]) for f in range(folds.max() + 1)]
+    return np.stack(means, axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from budwood.data.checks import (
     find_too_bright,
     find_too_dark,
     find_unreadable,
-    preferred_orientation,
 )
 from budwood.data.records import Catalog, ImageRecord
 
@@ -209,55 +207,3 @@ def test_small_class_and_imbalance_are_told_with_their_counts() -> None:
     assert '"few" has 4 readable pictures' in small.evidence
     assert imbalance.evidence == ('"big" has 40 pictures, "few" 4 (10 times fewer): read the balanced accuracy')
     assert (small.severity, imbalance.severity) == ("warning", "warning")
-
-
-def features(num: int, *, width: int, turn: float, mirror: float, seed: int = 0) -> np.ndarray:
-    """Random features with a direction per view, as strong as asked."""
-    generator = np.random.default_rng(seed)
-    made = generator.normal(size=(num, 1, width)) + 0.5 * generator.normal(size=(num, 8, width))
-    directions = generator.normal(size=(4, width))
-    flip = generator.normal(size=width)
-    for view in range(8):
-        made[:, view] += turn * directions[view % 4] + mirror * flip * (view >= 4)
-    return made.astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("turn", "mirror", "turn_free", "mirror_free"),
-    [(0.0, 0.0, True, True), (0.5, 0.0, False, True), (0.0, 0.5, True, False), (0.5, 0.5, False, False)],
-)
-def test_orientation_is_free_exactly_where_nothing_tells_it(
-    turn: float, mirror: float, turn_free: bool, mirror_free: bool
-) -> None:
-    result = preferred_orientation(features(150, width=40, turn=turn, mirror=mirror))
-    assert (result.turn_free, result.mirror_free) == (turn_free, mirror_free)
-    assert "of 150 pictures" in result.evidence
-
-
-def test_few_pictures_do_not_prove_that_there_is_no_up() -> None:
-    result = preferred_orientation(features(12, width=40, turn=0.0, mirror=0.0))
-    assert not result.mirror_free
-    assert not result.turn_free
-
-
-def test_upside_down_alone_keeps_turns_from_being_free() -> None:
-    made = features(150, width=40, turn=0.0, mirror=0.0)
-    made[:, 2:4, 0] += 1
-    result = preferred_orientation(made)
-    assert result.turn_accuracy < 0.35
-    assert result.half_turn_accuracy > 0.6
-    assert not result.turn_free
-
-
-def test_orientation_of_300_pictures_with_1280_features_takes_seconds() -> None:
-    made = features(300, width=1280, turn=0.0, mirror=0.0)
-    preferred_orientation(made[:5])  # imports scikit-learn
-    started = time.process_time()
-    preferred_orientation(made)
-    assert time.process_time() - started < 12  # 0.3 s on one free core; the bound only catches an explosion
-
-
-@pytest.mark.parametrize("shape", [(10, 4, 8), (4, 8, 8), (10, 8)])
-def test_orientation_refuses_other_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected features \[n >= 5, 8, D\]"):
-        preferred_orientation(np.zeros(shape, np.float32))

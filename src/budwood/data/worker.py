@@ -1,0 +1,203 @@
+"""The process that decodes: file names come in by a pipe, facts and reduced pictures go out by another.
+
+It may crash or be killed at any file without harm to the scan (`reader.py` is the other side). It writes no file and
+knows no store. As little as possible is imported, since every scan starts such processes anew.
+
+In: groups of names, each name and each group ended by a zero byte. Out: the word READY, then for each group an answer
+to each of its names in order: HEAD (lengths of what follows), a row of facts, the reason, the stored picture, its luma
+plane. The first byte of the note file tells which name of the group is in hands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import mmap
+import os
+import signal
+import struct
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from budwood.data.decode import named_damage, open_picture, read_picture
+from budwood.data.facts import PACKED
+from budwood.data.measures import measure
+from budwood.data.planes import LOOK_SIDE, look_digest, plane_bytes
+from budwood.errors import UnreadableImage
+
+READY = b"budwood worker ready\n"
+HEAD = struct.Struct("<III")  # bytes of reason, of the picture, of the plane
+NO_NAME = 255  # in the note: all names of the group are decoded, and their answers are being made
+READ_BYTES = 1 << 16
+
+SECONDS = 4.5  # for one picture, of real time; what takes longer is killed
+LARGE_PIXELS = 6_000_000  # of larger pictures only one is decoded at a time over all workers
+LARGE_SECONDS_PER_PIXEL = 0.1e-6  # in addition, for each pixel above LARGE_PIXELS
+MEMORY_BYTES = 400 * 2**20  # that one process may allocate while it decodes
+
+
+class Decoded(NamedTuple):
+    """A file that was read; without ``look``, ``reason`` says why it is no picture.
+
+    ``stamp``: size and times of the file. ``look`` and ``kept``: the picture reduced to LOOK_SIDE and to the side of
+    the store. ``size``: its width and height.
+    """
+
+    stamp: tuple[int, int, int]
+    num_bytes: int
+    file_digest: bytes
+    reason: str = ""
+    look: Image.Image | None = None
+    kept: Image.Image | None = None
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    format: str = ""
+
+
+class Turn:
+    """The right to decode a large picture, held by one worker at a time; the kernel frees it when a worker dies."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._handle = -1
+
+    def take(self) -> None:
+        """Wait for the right. Where there are no such locks (Windows), memory is not bounded over all workers."""
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            self._handle = os.open(self._file, os.O_RDONLY)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def give_back(self) -> None:
+        """Free it, if it is held."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def main(turn_file: str, note_file: str, side: int) -> None:
+    """Answer names until there are no more; never returns.
+
+    Args:
+        turn_file: a file that workers lock to decode a large picture.
+        note_file: a file of one byte, see the module's text.
+        side: of the stored pictures; 0: none are sent.
+    """
+    source, sink = _private_pipes()
+    warnings.simplefilter("ignore")
+    _limit_memory()
+    gc.freeze()
+    turn = Turn(turn_file)
+    with contextlib.suppress(BrokenPipeError), open(note_file, "r+b") as file:  # broken: the scan is gone
+        note = mmap.mmap(file.fileno(), 1)
+        _write(sink, [READY])
+        for names in _groups(source):
+            decoded = []
+            for number, name in enumerate(names):
+                note[0] = number
+                decoded.append(_decoded(os.fsdecode(name), side=side, turn=turn))
+            note[0] = NO_NAME
+            answers = [part for one in decoded for part in _answer(one)]
+            _clock(0)
+            _write(sink, answers)
+    os._exit(0)  # nothing is left to tidy up
+
+
+def _groups(source: int) -> Iterator[list[bytes]]:
+    rest = b""
+    while data := os.read(source, READ_BYTES):
+        *groups, rest = (rest + data).split(b"\0\0")
+        for group in groups:
+            yield group.split(b"\0")
+
+
+def _decoded(place: str, *, side: int, turn: Turn) -> Decoded:
+    def before(num_pixels: int) -> None:
+        if num_pixels > LARGE_PIXELS:
+            _clock(0)
+            turn.take()
+            _clock(SECONDS + LARGE_SECONDS_PER_PIXEL * (num_pixels - LARGE_PIXELS))
+
+    data, stamp = b"", (0, 0, 0)
+    _clock(SECONDS)
+    try:
+        data, status = read_picture(place)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        picture = open_picture(data, before=before)
+        with named_damage(picture.format):
+            kept = look = picture.reduced(LOOK_SIDE)
+            if side and side != LOOK_SIDE and min(picture.size) > min(side, LOOK_SIDE):
+                kept = picture.reduced(side)
+    except UnreadableImage as error:
+        return Decoded(stamp, len(data), _sha256(data), str(error))
+    except Exception as error:
+        return Decoded(stamp, len(data), _sha256(data), f"cannot be read ({type(error).__name__}: {error})")
+    finally:
+        turn.give_back()
+    stored = kept if side else None
+    return Decoded(stamp, len(data), _sha256(data), "", look, stored, picture.size, picture.mode, picture.format)
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest() if data else b""
+
+
+def _answer(one: Decoded) -> list[bytes]:
+    """HEAD, facts, reason, picture and plane of one file."""
+    given = (*one.stamp, one.num_bytes, one.file_digest)
+    if one.look is None:
+        words = one.reason.encode("utf-8", "backslashreplace")
+        return [HEAD.pack(len(words), 0, 0), PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *[0.0] * 7), words]
+    width, height = one.size
+    look = one.look.tobytes()
+    digest = look_digest(look, height=height, width=width)
+    stored, plane, columns, rows, check = b"", b"", 0, 0, digest
+    if one.kept is not None:
+        columns, rows = one.kept.size
+        plane = plane_bytes(one.kept)
+        stored = look
+        if one.kept is not one.look:
+            stored = one.kept.tobytes()
+            check = look_digest(stored, height=height, width=width)
+    measures = measure(np.frombuffer(look, np.uint8).reshape(one.look.height, one.look.width, 3))
+    described = (digest, width, height, one.mode.encode(), one.format.encode())
+    facts = PACKED.pack(1, *given, *described, rows, columns, int.from_bytes(check[:8], "little"), *measures)
+    return [HEAD.pack(0, len(stored), len(plane)), facts, stored, plane]
+
+
+def _private_pipes() -> tuple[int, int]:
+    """The two pipes under other numbers, so that a library that prints does not print into them."""
+    source, sink = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    return source, sink
+
+
+def _limit_memory() -> None:
+    """Let an allocation beyond MEMORY_BYTES fail rather than the machine; Linux only."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm", "rb") as file:
+            held = int(file.read().split()[5]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY_BYTES, hard))
+
+
+def _clock(seconds: float) -> None:
+    """Let the kernel end this process after ``seconds``; 0: let it live. Not on Windows, see `reader.PATIENCE`."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _write(sink: int, parts: list[bytes]) -> None:
+    left = memoryview(b"".join(parts))
+    while left:
+        left = left[os.write(sink, left) :]

@@ -1,0 +1,127 @@
+"""Fixtures for the review: a drawn folder with findings made up, its state, a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from budwood.data.decisions import DecisionJournal
+from budwood.data.opinion import Opinion
+from budwood.data.records import Catalog, Finding
+from budwood.data.scan import scan
+from budwood.data.store import PictureStore
+from budwood.serve.review_state import ReviewState
+from budwood.serve.shelf import PictureShelf
+
+CLASSES = ("acer", "betula", "fagus")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """A scanned folder: three classes of ten pictures of 24 px, and one file that is no picture."""
+
+    catalog: Catalog
+    store: PictureStore
+
+    def paths(self, label: str) -> tuple[str, ...]:
+        return tuple(r.path for r in self.catalog.records if r.label == label and r.state == "ok")
+
+
+def draw(folder: Path, *, per_class: int = 10, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Pictures of noise on a ground of each class's own."""
+    random = np.random.default_rng(5)
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = (random.normal(60 + 60 * k, 25, (24, 24, 3))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}-{i:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    folder = draw(tmp_path_factory.mktemp("drawn") / "photos")
+    (folder / "acer" / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    store = PictureStore(tmp_path_factory.mktemp("store"), side=64)
+    return Photos(scan(folder, store=store), store)
+
+
+def some_findings(photos: Photos) -> tuple[Finding, ...]:
+    """One finding of each kind: single pictures, a set, a conflict, a class without pictures to decide upon."""
+    acer, betula, fagus = (photos.paths(name) for name in CLASSES)
+    made = [
+        Finding(
+            check="conflicting_labels",
+            severity="error",
+            paths=(acer[0], betula[0], betula[1]),
+            evidence="3 pictures are equal, but their labels differ",
+            suggestion="betula",
+        ),
+        Finding(check="exact_duplicate", severity="warning", paths=fagus[:4], evidence="4 files hold the same pixels"),
+        Finding(check="class_counts", severity="info", paths=(), evidence='"acer" has few pictures'),
+        Finding(check="unreadable", severity="warning", paths=("acer/broken.jpg",), evidence="truncated"),
+        Finding(check="blurred", severity="info", paths=(), evidence="so many are how these data look"),
+    ]
+    made += [
+        Finding(
+            check="label_error",
+            severity="warning",
+            paths=(path,),
+            evidence=f"labelled acer, but looks like betula ({i})",
+            score=1.0 - i / 10,
+            suggestion="betula",
+        )
+        for i, path in enumerate(acer)
+    ]
+    return tuple(made)
+
+
+@pytest.fixture
+def make_state(scanned: Photos, tmp_path: Path) -> Callable[..., ReviewState]:
+    """A review of the drawn folder; called again, it is the review after a restart."""
+
+    def make(findings: tuple[Finding, ...] | None = None, **more: Any) -> ReviewState:
+        return ReviewState(
+            scanned.catalog,
+            some_findings(scanned) if findings is None else findings,
+            journal=DecisionJournal(tmp_path / "work" / "decisions.jsonl"),
+            ledger=tmp_path / "work" / "catalog.csv",
+            **more,
+        )
+
+    return make
+
+
+@pytest.fixture
+def shelf(scanned: Photos) -> PictureShelf:
+    return PictureShelf(scanned.catalog, scanned.store)
+
+
+@pytest.fixture
+def opinion(scanned: Photos) -> Opinion:
+    """A network that finds every picture to be of the second class, with 0.7."""
+    paths = tuple(r.path for r in scanned.catalog.records if r.state == "ok")
+    probs = np.tile(np.array([0.2, 0.7, 0.1], np.float32), (len(paths), 1))
+    features = np.zeros((len(paths), 2), np.float32)
+    return Opinion(paths=paths, classes=CLASSES, features=features, probs=probs, folds=np.zeros(len(paths), np.int64))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    options = ["--no-sandbox", "--headless", "--disable-background-networking"]
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield started
+        started.close()
