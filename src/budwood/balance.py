@@ -208,9 +208,9 @@ class _Bench:
 
     def sheet(self) -> bytes:
         """A PNG of some pictures that SMOTE made of the rarest class with more than one picture."""
-        counts = self.heads.counts(0)
+        counts, everything = self.heads.counts(-1), len(self.heads.kept) - 1
         label = min((k for k in range(len(counts)) if counts[k] > 1), key=lambda k: int(counts[k]))
-        return contact_sheet(self.ghosts(0, label)[:_SHEET_PICTURES], columns=_SHEET_COLUMNS)
+        return contact_sheet(self.ghosts(everything, label)[:_SHEET_PICTURES], columns=_SHEET_COLUMNS)
 
 
 def contact_sheet(pictures: NDArray[np.uint8], *, columns: int) -> bytes:

@@ -23,6 +23,7 @@ from budwood.evaluation.metrics import Estimate, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json, write_text
 from budwood.recipe import Recipe, parse_recipe
+from budwood.report.comparison import comparison_view
 from budwood.report.data import (
     Baseline,
     ClassSummary,
@@ -125,6 +126,7 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
         result=_result(source, predictions),
         mistakes=_mistakes(source, predictions),
         unsure=_unsure(source, predictions),
+        comparison=comparison_view(read_json(run.comparison)) if run.comparison.is_file() else None,
         warnings=run.read_warnings(),
         next_commands=(
             Command(purpose="Name new pictures", line=f"budwood predict {run.bundle} PICTURES --out answers.csv"),

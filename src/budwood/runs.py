@@ -170,6 +170,16 @@ class Run:
         return Predictions.load(self.folder.predictions("test"))
 
     @property
+    def comparison(self) -> dict[str, Any]:
+        """What ``compare`` found; see comparison.json.
+
+        Raises:
+            IntegrityError: the run was made without a comparison.
+        """
+        values: dict[str, Any] = read_json(self.folder.comparison)
+        return values
+
+    @property
     def report(self) -> Path:
         """The HTML page."""
         return self.folder.report

@@ -85,7 +85,7 @@ def test_a_weighted_draw_is_the_class_weights_on_average() -> None:
     mean = np.mean([np.bincount(d, minlength=75) for d in drawn], axis=0)
     expected = class_weights(COUNTS, strength=1)[TARGETS]
     for k in (0, 1, 3):
-        assert mean[TARGETS == k].mean() == pytest.approx(expected[TARGETS == k][0], rel=0.03)
+        assert mean[k == TARGETS].mean() == pytest.approx(expected[k == TARGETS][0], rel=0.03)
 
 
 @settings(max_examples=30, deadline=None)
@@ -110,7 +110,7 @@ def test_smote_fills_each_class_with_points_between_two_of_its_own() -> None:
     made, labels = smote(rows, TARGETS, wanted=wanted_counts(COUNTS, strength=1), seed=3)
     assert class_counts(labels, num_classes=4).tolist() == [0, 30, 0, 15]
     for row, label in zip(made, labels, strict=True):
-        own = rows[TARGETS == label].astype(np.float64)
+        own = rows[label == TARGETS].astype(np.float64)
         a, b = own[:, None], own[None]
         # the distance to a plus the distance to b is the distance from a to b
         detour = np.linalg.norm(row - a, axis=-1) + np.linalg.norm(row - b, axis=-1) - np.linalg.norm(a - b, axis=-1)

@@ -55,7 +55,7 @@ def missing(root: Path, photos: Path) -> None:
 
 def parts_not_classes(root: Path, photos: Path) -> None:
     for part in ("train", "test"):
-        shutil.copytree(photos, root / part)
+        shutil.copytree(pictures_of(photos)[0].parent, root / part)
 
 
 BAD = [

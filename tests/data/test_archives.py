@@ -442,7 +442,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
     archive = write(tmp_path, zipped(FLOWERS))
     with monkeypatch.context() as patch:
-        patch.setattr(extraction.os, "open", full)
+        patch.setattr(extraction.Extraction, "_make_folder", full)
         with pytest.raises(OutputError, match="No space left"):
             unpack_archive(archive)
     assert not [entry for entry in (tmp_path / "cache/inputs").iterdir() if entry.is_dir()]

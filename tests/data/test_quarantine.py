@@ -334,6 +334,17 @@ def test_stopped_before_or_after_any_call_every_file_is_whole_and_comes_back(
             assert files_below(made.root) == before
 
 
+def test_the_half_of_a_copy_that_a_kill_cut_is_swept_away(tmp_path: Path) -> None:
+    made, place = opened(tmp_path)
+    before = files_below(made.root)
+    place.apply(made, all_of(made))
+    for folder in (place.folder / "a", made.root / "b"):
+        (folder / f"{module.UNFINISHED}0123").write_bytes(b"ha")
+    place.restore()
+    assert files_below(made.root) == before
+    assert not place.folder.exists()
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b", ""])
 def test_a_log_that_names_a_place_outside_is_refused(name: str, tmp_path: Path) -> None:
     made, place = opened(tmp_path)

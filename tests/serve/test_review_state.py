@@ -10,7 +10,7 @@ from budwood.data.decisions import Decision, DecisionJournal, content_digest
 from budwood.data.ledger import read_catalog
 from budwood.data.opinion import Opinion
 from budwood.data.records import Finding
-from budwood.errors import OutputError
+from budwood.errors import IntegrityError, OutputError
 from budwood.serve.ledger_keeper import LedgerKeeper
 from budwood.serve.review_cards import check_summaries, findings_page, members, next_open, pictures_page
 from budwood.serve.review_state import Refused, ReviewState, Wish, finding_id
@@ -163,7 +163,7 @@ def test_the_ledger_shows_every_decision(make_state: Make) -> None:
 
 def test_checks_say_what_is_left_and_name_what_is_only_to_know(make_state: Make) -> None:
     state = make_state()
-    state.decide([one(state, of(state, "label_error").paths[0])])
+    state.decide([one(state, state.by_check["label_error"][5].paths[0])])
     found = {s.name: (s.shape, s.total, s.left) for s in check_summaries(state)}
     assert found == {
         "conflicting_labels": ("sets", 1, 1),
@@ -173,16 +173,14 @@ def test_checks_say_what_is_left_and_name_what_is_only_to_know(make_state: Make)
         "class_counts": ("notes", 0, 0),
         "blurred": ("notes", 0, 0),
     }
-    assert [s.name for s in check_summaries(state)][0] == "conflicting_labels"
+    assert check_summaries(state)[0].name == "conflicting_labels"
     assert check_summaries(state)[-1].notes
 
 
 def test_pages_cut_the_findings_and_a_page_too_far_is_the_last_one(make_state: Make) -> None:
     state = make_state()
     acer = [f.paths[0] for f in state.by_check["label_error"]]
-    many = tuple(
-        Finding(check="outlier", severity="info", paths=(acer[i % 10],), evidence=str(i)) for i in range(130)
-    )
+    many = tuple(Finding(check="outlier", severity="info", paths=(acer[i % 10],), evidence=str(i)) for i in range(130))
     state = make_state(many)
     page = findings_page(state, "outlier", page=99)
     assert (page.page, page.pages, page.first, page.total, len(page.cards)) == (3, 3, 120, 130, 10)
@@ -262,8 +260,6 @@ def test_a_finding_keeps_its_name_as_long_as_it_is_the_same(make_state: Make) ->
 
 
 def test_a_journal_that_cannot_be_read_is_not_passed_over(make_state: Make, tmp_path: Path) -> None:
-    from budwood.errors import IntegrityError
-
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "decisions.jsonl").write_text("no json\n{}\n")
     with pytest.raises(IntegrityError):

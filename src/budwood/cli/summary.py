@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from budwood.runs import Run
 
 
@@ -30,10 +32,26 @@ def print_run(run: Run) -> None:
     if folds:
         shown = ", ".join(f"{value:.3f}" for value in folds["folds"])
         console.print(f"  cross-validated {interval_text(folds['accuracy'])}, folds {shown}")
+    if run.folder.comparison.is_file():
+        _print_comparison(console, run)
     if scores["refit"]:
         console.print("  the bundle was then trained on all parts; the score is that of the model before")
     console.print(Text(f"bundle  {run.bundle}"))  # as text: a path may hold what rich takes for a tag
     console.print(Text(f"report  {run.report}", style="bold green"))
+
+
+def _print_comparison(console: Console, run: Run) -> None:
+    from budwood.report.comparison import comparison_view, points
+
+    view = comparison_view(run.comparison)
+    console.print(f"  [bold]{view.title.lower()}[/]")
+    console.print(view.lead, markup=False, highlight=False)
+    for sentence in view.sentences:
+        console.print(f"  {sentence}", markup=False, highlight=False)
+    if not view.sentences:
+        for row in view.rows:
+            change = f"{points(row.value)} ({points(row.low)} to {points(row.high)})"
+            console.print(f"  {row.name}: {change} points, {row.verdict}", markup=False, highlight=False)
 
 
 def interval_text(estimate: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ class Facts(NamedTuple):
     shadow: float = 0.0
 
 
-_CODES = "<B 3q Q 32s 32s 2I 8s 8s 2I Q 7d".split()
+_CODES = ["<B", "3q", "Q", "32s", "32s", "2I", "8s", "8s", "2I", "Q", "7d"]
 PACKED = struct.Struct("".join(_CODES))
 _KINDS = ["u1", "<i8", "<i8", "<i8", "<u8", "V32", "V32", "<u4", "<u4", "S8", "S8", "<u4", "<u4", "<u8", *["<f8"] * 7]
 FACTS = np.dtype(list(zip(Facts._fields, _KINDS, strict=True)))

@@ -79,7 +79,8 @@ def _sharpness(image: NDArray[np.uint8]) -> float:
         (above[:, :-2], below[:, 2:]),
         (above[:, 2:], below[:, :-2]),
     )
-    return min(_fineness(one, middle, other) for one, other in neighbours)
+    twice = middle + middle
+    return min(_fineness(one, twice, other) for one, other in neighbours)
 
 
 @lru_cache(maxsize=64)
@@ -88,10 +89,10 @@ def _band_rows(height: int) -> NDArray[np.intp]:
     return (tops[:, None] + np.arange(3)).ravel()
 
 
-def _fineness(one: NDArray[np.float32], middle: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Root of the energy of second over first differences."""
+def _fineness(one: NDArray[np.float32], twice: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Root of the energy of second over first differences; ``twice`` is double the pixel between the two."""
     slope = (other - one).ravel()
-    bend = (one + other - 2 * middle).ravel()
+    bend = (one + other - twice).ravel()
     return float(((bend @ bend) / (slope @ slope + FLAT * slope.size)) ** 0.5)
 
 

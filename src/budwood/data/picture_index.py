@@ -25,9 +25,15 @@ VERSION = 3
 PLANE_BYTES = PLANE_SIDE * PLANE_SIDE
 
 _PLACE = struct.Struct("<32s Q 4I Q Q")
+_SIZES = ("rows", "columns", "height", "width")
 _PLACES = np.dtype(
-    [("digest", "V32"), ("offset", "<u8"), ("rows", "<u4"), ("columns", "<u4"), ("height", "<u4"), ("width", "<u4")]
-    + [("checksum", "<u8"), ("plane_sum", "<u8")]
+    [
+        ("digest", "V32"),
+        ("offset", "<u8"),
+        *((name, "<u4") for name in _SIZES),
+        ("checksum", "<u8"),
+        ("plane_sum", "<u8"),
+    ]
 )
 
 
@@ -119,7 +125,7 @@ class Files:
         """A copy of all rows."""
         return np.frombuffer(bytes(self.packed), FACTS)
 
-    def put(self, path: str, facts: bytes, reason: str) -> None:
+    def put(self, path: str, facts: bytes | bytearray, reason: str) -> None:
         """Add a file, or replace what is known of it."""
         number = self.numbers.setdefault(path, len(self.paths))
         if number == len(self.paths):
@@ -131,6 +137,11 @@ class Files:
             self.reasons[path] = reason
         else:
             self.reasons.pop(path, None)
+
+    def forget(self, digest: bytes) -> None:
+        """Let every file with this picture count as changed."""
+        rows = np.frombuffer(self.packed, FACTS)
+        rows["size"][rows["pixel_digest"] == np.void(digest)] = -1
 
     def without(self, paths: set[str]) -> Files:
         """All but the files of these paths."""
@@ -150,6 +161,12 @@ class PictureIndex:
     end: int = 0
     pictures: Pictures = field(default_factory=Pictures)
     files: dict[str, Files] = field(default_factory=dict)
+
+    def forget(self, digest: bytes) -> None:
+        """Forget a picture whose bytes are damaged; its files are read again."""
+        self.pictures.drop(digest)
+        for files in self.files.values():
+            files.forget(digest)
 
 
 def save_index(folder: Path, index: PictureIndex, *, side: int, reader: str) -> None:

@@ -27,8 +27,8 @@ class PixelScale:
         """Pixels ``[b, H, W]`` or ``[b, H, W, 3]`` uint8 of a block ``[b, H, W]``, ``[b, H, W, 1]`` or ``[.., 3]``."""
         if block.ndim == 4 and block.shape[3] == 1:
             block = block[..., 0]
-        if block.dtype == np.uint8:
-            return np.ascontiguousarray(block)
+        if block.dtype.kind in "ui":
+            return np.ascontiguousarray(block, dtype=np.uint8)
         return np.rint(block.astype(np.float64) * self.factor).astype(np.uint8)
 
 
@@ -71,12 +71,16 @@ def pixel_scale(info: ArrayInfo) -> PixelScale:
     low, high, odd, outside, whole = np.inf, -np.inf, 0, 0, True
     for block in array_rows(info):
         finite = np.isfinite(block)
-        odd += int(block.size - finite.sum())
-        values = block[finite].astype(np.float64)
-        if values.size:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-            outside += int(((values < 0) | (values > 255)).sum())
-            whole = whole and not (values % 1).any()
+        bad = block.size - int(np.count_nonzero(finite))
+        odd += bad
+        values = block[finite] if bad else block
+        if not values.size:
+            continue
+        least, most = float(values.min()), float(values.max())
+        low, high = min(low, least), max(high, most)
+        if least < 0 or most > 255:
+            outside += int(np.count_nonzero((values < 0) | (values > 255)))
+        whole = whole and (info.dtype.kind != "f" or bool((values == np.rint(values)).all()))
     where = f"{info.file}: {info.name}"
     if odd:
         raise DataError(f"{where} holds {odd} values that are NaN or infinite; pictures cannot: repair or drop them")

@@ -8,11 +8,8 @@ worker, and is blamed only when it ends that one too. Nothing is decoded in this
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from budwood.data.facts import PACKED
-from budwood.data.worker import HEAD, READY, SECONDS
-from budwood.errors import BudwoodError
+from budwood.data.worker import HEAD
+from budwood.data.worker_process import TOO_SLOW, WorkerProcess
 
 PATIENCE = 60.0 if hasattr(signal, "setitimer") else 10.0  # seconds of silence after which a worker is killed from here
 FILES_A_WORKER = 16  # fewer files are not worth another process: it takes a tenth of a second to start
@@ -33,17 +30,7 @@ GROUP = 16  # names handed over at once: looking at pictures in a row costs a si
 GROUP_SECONDS = 0.02  # of work: groups of large pictures are smaller
 # Names and answers must not fill both pipes at once; the smallest pipe there is (Windows) holds 4096 bytes.
 GROUP_BYTES = 1900  # of names in one of two groups; a longer name travels alone
-PIPE_BYTES = 1 << 20  # the largest that an ordinary user gets on Linux
 _BATCHES = 8  # that wait for the scan, so that memory stays bounded when the disk is slow
-
-# SIGINT goes to the whole terminal; the parent alone answers it. The parent's own path is used, without the
-# current folder that -c would put first.
-_BEGIN = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.path[:] = sys.argv[4:]; "
-    "from budwood.data.worker import main; main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
-)
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-TOO_SLOW = f"took longer than {SECONDS} s to decode; the next scan tries it again"
 
 
 class Job(NamedTuple):
@@ -60,7 +47,7 @@ class Answer(NamedTuple):
     """
 
     number: int
-    facts: bytes
+    facts: bytes | bytearray
     reason: str
     picture: memoryview
     plane: memoryview
@@ -108,11 +95,10 @@ def read_files(places: Iterable[Job], *, side: int, workers: int) -> Iterator[li
 
 @dataclass(slots=True)
 class _Group:
-    """Files that are handed over together, the bytes of their names, and how many have an answer."""
+    """Files that are handed over together, and the bytes of their names."""
 
     jobs: list[Job]
     num_bytes: int = 1
-    answered: int = 0
 
 
 class _Lane:
@@ -132,9 +118,7 @@ class _Lane:
         self._note = folder / f"note{number}"
         self._note.write_bytes(b"\0")
         (folder / "turn").touch()
-        path = [entry for entry in sys.path if isinstance(entry, str)]
-        given = [str(folder / "turn"), str(self._note), str(side)]
-        self._command = [sys.executable, "-P", "-c", _BEGIN, *given, *path]
+        self._given = [str(folder / "turn"), str(self._note), str(side)]
         self._again: deque[Job] = deque()  # taken over from a worker that died
         self._alone = 0  # so many of them are tried one by one
         self._sent: deque[_Group] = deque()  # groups without an answer
@@ -145,7 +129,7 @@ class _Lane:
         self._thread = threading.Thread(target=self._run, name=f"budwood-scan-{number}", daemon=True)
 
     def __enter__(self) -> _Lane:
-        self._worker = _Worker(self._command)
+        self._worker = WorkerProcess(self._given)
         self._thread.start()
         return self
 
@@ -206,18 +190,22 @@ class _Lane:
             group.num_bytes += len(job.name) + 1
         return group if group.jobs else None
 
-    def _parsed(self, data: bytes) -> list[Answer]:
-        batch = []
-        for facts, reason, picture, plane in self._worker.answers(data):
-            group = self._sent[0]
-            batch.append(Answer(group.jobs[group.answered].number, facts, reason, picture, plane))
-            group.answered += 1
-            if group.answered == len(group.jobs):
-                self._sent.popleft()
-                self._alone = max(0, self._alone - 1)
-                now = time.monotonic()
-                self._pace = max(1e-6, (now - self._since) / len(group.jobs))
-                self._since = now
+    def _parsed(self, data: bytearray) -> list[Answer]:
+        group = self._sent.popleft()
+        self._alone = max(0, self._alone - 1)
+        now = time.monotonic()
+        self._pace = max(1e-6, (now - self._since) / len(group.jobs))
+        self._since = now
+        batch, at, view = [], 0, memoryview(data)
+        for job in group.jobs:
+            words, picture, plane = HEAD.unpack_from(data, at)
+            body = at + HEAD.size + PACKED.size
+            facts = data[at + HEAD.size : body]
+            reason = data[body : body + words].decode() if words else ""
+            at = body + words + picture + plane
+            batch.append(
+                Answer(job.number, facts, reason, view[at - plane - picture : at - plane], view[at - plane : at])
+            )
         return batch
 
     def _died(self) -> list[Answer]:
@@ -227,7 +215,7 @@ class _Lane:
         ending, batch = self._worker.ending(), []
         group = self._sent.popleft()
         in_hands = group.jobs[self._noted()] if self._noted() < len(group.jobs) else None
-        left = group.jobs[group.answered :]
+        left = group.jobs
         if in_hands is None:
             self._alone = len(left)
         elif self._alone or ending == TOO_SLOW:
@@ -241,115 +229,10 @@ class _Lane:
         self._again.extendleft(reversed([*left, *(job for group in self._sent for job in group.jobs)]))
         self._sent.clear()
         self._worker.close()
-        self._worker = _Worker(self._command)
+        self._worker = WorkerProcess(self._given)
         if self._closed.is_set():  # the scan ended while the new worker started
             self._worker.kill()
         return batch
 
     def _noted(self) -> int:
         return self._note.read_bytes()[0]
-
-
-class _Worker:
-    """One process: its pipes, and what of its last answer has come."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.overdue = False
-        self._ready = False
-        self._rest = b""
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-                env={**os.environ, **_ONE_THREAD},
-            )
-        except OSError as error:
-            self._errors.close()
-            raise BudwoodError(f"cannot start {command[0]} to decode pictures ({error.strerror})") from error
-        self._source, self._sink = self._process.stdout, self._process.stdin
-        with contextlib.suppress(ImportError, AttributeError, OSError):
-            import fcntl
-
-            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-
-    @property
-    def _fd(self) -> int:
-        assert self._source is not None
-        return self._source.fileno()
-
-    def send(self, data: bytes) -> None:
-        """Hand over names; when the worker is dead, `receive` will tell."""
-        assert self._sink is not None
-        with contextlib.suppress(OSError):
-            self._sink.write(data)
-
-    def receive(self) -> bytes:
-        """The next bytes, waiting for them; empty when the worker has ended."""
-        try:
-            return os.read(self._fd, PIPE_BYTES)
-        except OSError:
-            return b""
-
-    def answers(self, data: bytes) -> Iterator[tuple[bytes, str, memoryview, memoryview]]:
-        """The complete answers in what was received: facts, reason, picture, plane."""
-        data = self._rest + data
-        at = 0
-        if not self._ready:
-            begin = data.find(READY)  # behind whatever the start of Python printed
-            self._ready = begin >= 0
-            at = begin + len(READY) if self._ready else len(data)
-        view = memoryview(data)
-        fixed = HEAD.size + PACKED.size
-        while self._ready and len(data) - at >= fixed:
-            words, picture, plane = HEAD.unpack_from(data, at)
-            body = at + fixed
-            end = body + words + picture + plane
-            if end > len(data):
-                break
-            reason = data[body : body + words].decode() if words else ""
-            yield (
-                data[at + HEAD.size : body],
-                reason,
-                view[end - plane - picture : end - plane],
-                view[end - plane : end],
-            )
-            at = end
-        self._rest = data[at:] if self._ready else data
-
-    def ending(self) -> str:
-        """Why a dead worker died, as a reason for the file that it had in hands.
-
-        Raises:
-            BudwoodError: it never began to work, so that no file is to blame.
-        """
-        code = self._process.wait()
-        if not self._ready:
-            self._errors.seek(0)
-            words = self._errors.read().decode(errors="replace").strip().splitlines()
-            why = words[-1] if words else f"exit code {code}"
-            raise BudwoodError(f"the process that decodes pictures cannot start: {why}")
-        if self.overdue or code == -getattr(signal, "SIGALRM", 0):
-            return TOO_SLOW
-        if code >= 0:
-            return f"the decoder ended on it (exit code {code})"
-        with contextlib.suppress(ValueError):
-            return f"the decoder crashed on it (signal {-code}, {signal.Signals(-code).name})"
-        return f"the decoder crashed on it (signal {-code})"
-
-    def kill(self) -> None:
-        """End the process now."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
-
-    def close(self) -> None:
-        """Release all that is held of an ended or killed process."""
-        for pipe in (self._source, self._sink):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self._process.wait()
-        self._errors.close()

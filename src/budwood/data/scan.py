@@ -1,34 +1,37 @@
 """Listed files -> `Catalog`: every picture is decoded once and ends as a record, readable or with its reason.
 
-Reads only; nothing is ever written beside the pictures. Damaged pictures stay in the catalog as unreadable
-records, never replaced by a neighbour. It does not judge the pictures: that is `checks.py`.
+Reads only; nothing is ever written beside the pictures. Pictures are decoded in worker processes (`reader.py`), so
+that one that crashes its decoder is a record with a reason too. Damaged pictures stay in the catalog as unreadable
+records, never replaced by a neighbour. It does not judge the pictures: that is for the checks.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.decode import decode, read_picture_bytes
+from budwood.data.decode import read_picture_bytes
+from budwood.data.fact_records import records_of
+from budwood.data.facts import FACTS, PACKED, Facts, Rows
 from budwood.data.folders import EXPECTED
-from budwood.data.listing import Entry
-from budwood.data.measures import measure
-from budwood.data.picture_index import Stamp
-from budwood.data.preprocess import reduce_to
+from budwood.data.listing import Listing
+from budwood.data.reader import Answer, Job, read_files
 from budwood.data.records import Catalog, ImageRecord
 from budwood.data.sources import open_source
-from budwood.data.store import PictureStore, pixel_digest
+from budwood.data.store import PictureStore
 from budwood.errors import DataError, UnreadableImage
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
-from budwood.files import sha256_bytes
+
+_STAMP = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
+_TELL_COUNT, _TELL_SECONDS = 32, 0.2  # the listener is told after so many pictures, or so long
 
 
 def scan(
@@ -39,29 +42,27 @@ def scan(
     workers: int = 2,
     min_classes: int = 2,
 ) -> Catalog:
-    """Read every picture below ``root`` once and describe it.
+    """Read every picture once and describe it.
 
     Args:
         photos: any input that `sources.open_source` knows, such as a folder with one folder per class.
         store: where decoded pictures are kept; known files that did not change are not decoded again.
         listen: hears of the step ``scan``.
-        workers: threads that decode; the result does not depend on it.
+        workers: processes that decode; the result does not depend on it.
         min_classes: fewer are an error; pictures that are only to be scored may all be of one class.
 
     Raises:
         UsageError: ``photos`` is missing, or of no kind that can be read.
         DataError: there are no pictures, no classes, or too few.
+        BudwoodError: no process can be started to decode pictures.
     """
     started = time.monotonic()
     listing = open_source(Path(photos), listen=listen)
-    root = listing.root
     listen(StepStarted(step="scan", total=len(listing.entries)))
     with store.writing() if store is not None else nullcontext():
-        records = tuple(_records(root, listing.entries, store=store, listen=listen, workers=workers))
-        if store is not None:
-            store.retain(root, (record.path for record in records))
+        records = _Scan(listing, store, listen).run(workers)
     classes = tuple(sorted({record.label for record in records}))
-    catalog = Catalog(root=root, records=records, classes=classes, ignored=listing.ignored)
+    catalog = Catalog(root=listing.root, records=records, classes=classes, ignored=listing.ignored)
     _check_usable(catalog, min_classes=min_classes)
     unreadable = sum(record.state == "unreadable" for record in records)
     note = f"{len(records)} pictures, {len(classes)} classes, {unreadable} unreadable"
@@ -69,94 +70,97 @@ def scan(
     return catalog
 
 
-def _records(
-    root: Path,
-    entries: tuple[Entry, ...],
-    *,
-    store: PictureStore | None,
-    listen: Listener,
-    workers: int,
-) -> Iterator[ImageRecord]:
-    """The records in the order of ``entries``; at most a few decoded pictures are held at a time."""
-    side = store.side if store is not None else 0
-    pending: deque[tuple[Stamp | None, ImageRecord | Future[_Read]]] = deque()
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+class _Scan:
+    """One scan under way: a row of facts for each entry, filled from the store and by the workers."""
+
+    def __init__(self, listing: Listing, store: PictureStore | None, listen: Listener) -> None:
+        self._root, self._entries = listing.root, listing.entries
+        self._paths = [entry.path for entry in listing.entries]
+        self._store = store
+        self._listen = listen
+        self._told_at = time.monotonic()
+        self._untold = 0
+
+    def run(self, workers: int) -> tuple[ImageRecord, ...]:
+        """All records, in the order of the entries."""
+        self._rows, current = self._unchanged()
+        self._advance(int(current.sum()))
+        jobs = list(self._jobs(np.flatnonzero(~current).tolist()))
+        side = self._store.side if self._store is not None else 0
+        for batch in read_files(jobs, side=side, workers=workers):
+            self._keep(batch)
+            self._advance(len(batch))
+        self._advance(0, last=True)
+        if self._store is not None:
+            self._store.retain(self._root, self._paths)
+        return records_of(self._entries, self._rows, reasons=self._reasons)
+
+    def _unchanged(self) -> tuple[Rows, NDArray[np.bool_]]:
+        """Facts of the entries that the store knows and that did not change, and which those are."""
+        self._reasons: dict[int, str] = {}
+        if self._store is None:
+            return np.zeros(len(self._entries), FACTS), np.zeros(len(self._entries), bool)
+        known, current, reasons = self._store.known(self._root, self._paths)
+        positions = np.flatnonzero(current)
+        stamps = np.array([_stamp(self._entries[i].place) for i in positions.tolist()], np.int64).reshape(-1, 3)
+        for column, name in enumerate(("size", "mtime", "ctime")):
+            current[positions] &= known[name][positions] == stamps[:, column]
+        rows = np.zeros(len(self._entries), FACTS)
+        rows[current] = known[current]
+        self._reasons = {i: reason for i, reason in reasons.items() if current[i]}
+        return rows, current
+
+    def _jobs(self, positions: list[int]) -> Iterator[Job]:
+        """What the workers are to read; names that no system would open are settled here."""
+        for i in positions:
+            try:
+                name = os.fsencode(self._entries[i].place)
+            except UnicodeEncodeError:
+                name = b""
+            if name and b"\0" not in name:
+                yield Job(i, name)
+            else:
+                self._reasons[i] = "cannot be opened"
+                self._advance(1)
+
+    def _keep(self, batch: list[Answer]) -> None:
+        told: list[Answer] = []
+        for answer in batch:
+            if answer.facts:
+                told.append(answer)
+                self._rows[answer.number] = np.frombuffer(answer.facts, FACTS)[0]
+                if answer.reason:
+                    self._reasons[answer.number] = answer.reason
+            else:
+                self._blame(answer.number, answer.reason)
+        if self._store is not None and told:
+            self._store.remember(
+                self._root, [(self._paths[a.number], a.facts, a.reason, a.picture, a.plane) for a in told]
+            )
+
+    def _blame(self, number: int, reason: str) -> None:
+        """A file that ended its worker: its bytes are digested, but it is not remembered, so it is tried again."""
         try:
-            for entry in entries:
-                stamp = _stamp(Path(entry.place))
-                known = store.known(root, entry.path, stamp) if store is not None and stamp else None
-                if known is not None:
-                    known = replace(known, label=entry.label, group=entry.group, part=entry.part)
-                pending.append((stamp, known or pool.submit(_read, entry, side=side)))
-                if len(pending) > 4 * workers:
-                    yield _settled(*pending.popleft(), root=root, store=store, listen=listen)
-            while pending:
-                yield _settled(*pending.popleft(), root=root, store=store, listen=listen)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            data = read_picture_bytes(self._entries[number].place)
+        except UnreadableImage:
+            data = b""
+        facts = Facts(num_bytes=len(data), file_digest=hashlib.sha256(data).digest() if data else b"")
+        self._rows[number] = np.frombuffer(PACKED.pack(*facts), FACTS)[0]
+        self._reasons[number] = reason
+
+    def _advance(self, count: int, *, last: bool = False) -> None:
+        self._untold += count
+        now = time.monotonic()
+        if self._untold and (last or self._untold >= _TELL_COUNT or now - self._told_at > _TELL_SECONDS):
+            told, self._untold, self._told_at = self._untold, 0, now
+            self._listen(StepAdvanced(step="scan", count=told))
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    record: ImageRecord
-    image: NDArray[np.uint8] | None
-
-
-def _settled(
-    stamp: Stamp | None,
-    result: ImageRecord | Future[_Read],
-    *,
-    root: Path,
-    store: PictureStore | None,
-    listen: Listener,
-) -> ImageRecord:
-    listen(StepAdvanced(step="scan"))
-    if isinstance(result, ImageRecord):
-        return result
-    read = result.result()
-    if store is not None and stamp:
-        store.remember(root, read.record, stamp=stamp, image=read.image)
-    return read.record
-
-
-def _read(entry: Entry, *, side: int) -> _Read:
-    """Read and decode one file; ``side`` 0: the pixels are not kept."""
-    data = b""
-    given = ImageRecord(path=entry.path, label=entry.label, group=entry.group, part=entry.part)
+def _stamp(place: str) -> tuple[int, int, int]:
     try:
-        data = read_picture_bytes(Path(entry.place))
-        decoded = decode(data)
-    except UnreadableImage as error:
-        digest = sha256_bytes(data) if data else ""
-        record = replace(
-            given,
-            state="unreadable",
-            reason=str(error),
-            num_bytes=len(data),
-            file_digest=digest,
-        )
-        return _Read(record, None)
-    image = decoded.image
-    record = replace(
-        given,
-        num_bytes=len(data),
-        file_digest=sha256_bytes(data),
-        pixel_digest=pixel_digest(image),
-        width=image.shape[1],
-        height=image.shape[0],
-        mode=decoded.mode,
-        format=decoded.format,
-        **measure(image)._asdict(),
-    )
-    return _Read(record, reduce_to(image, side) if side else None)
-
-
-def _stamp(place: Path) -> Stamp | None:
-    try:
-        return Stamp.of(place)
-    except OSError:
-        return None  # it went away since the walk; reading it will say so
+        return _STAMP(os.stat(place))
+    except (OSError, ValueError):
+        return (-1, -1, -1)  # it went away since the walk; reading it will say so
 
 
 def _check_usable(catalog: Catalog, *, min_classes: int) -> None:

@@ -1,9 +1,9 @@
 """The decode-once store: pictures are decoded in the scan, reduced, and kept as raw bytes for later steps.
 
 ``pixels.u8`` and ``planes.u8`` only grow; ``index.bin`` is replaced as a whole. A store that does not fit its index
-is begun anew. A picture is checked against its digest whenever it is read, planes against the sum of their words, so
-that a damaged one is noticed and made again; nothing is synced to the disk for that reason. Pictures of deleted
-files stay until the cache folder is cleared. Nothing here is random, and nothing augments.
+is begun anew. Pictures are checked against their digest whenever they are read and planes against a sum; so the data
+need not be synced to the disk. Pictures of deleted files stay until the cache folder is cleared. Nothing here is
+random, and nothing augments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import TypeAlias
 
 import numpy as np
 import PIL
@@ -45,6 +45,11 @@ __all__ = ["PictureStore", "pixel_digest"]
 
 LOCK_NAME = "lock"
 FLUSH_SECONDS = 10.0  # a killed scan loses at most this much work, or 20 times what a flush takes
+
+
+# What a scan found out about a file: path, packed `Facts`, reason (empty for pictures), and the bytes of the reduced
+# picture and of its plane.
+Found: TypeAlias = tuple[str, bytes | bytearray, str, memoryview, memoryview]
 
 
 class PictureStore:
@@ -117,13 +122,8 @@ class PictureStore:
         reasons = {where[path]: reason for path, reason in files.reasons.items() if path in where}
         return rows, found, reasons
 
-    def remember(self, root: Path, files: Iterable[tuple[str, bytes, str, memoryview, memoryview]]) -> None:
-        """Keep what a scan found, inside `writing`.
-
-        Args:
-            root: of the scan.
-            files: path, packed `Facts`, reason (empty for pictures), bytes of the reduced picture and of its plane.
-        """
+    def remember(self, root: Path, files: Iterable[Found]) -> None:
+        """Keep what a scan of ``root`` found, inside `writing`."""
         table = self._index.files.setdefault(_root_key(root), Files())
         pictures: list[tuple[Facts, memoryview, memoryview]] = []
         for path, packed, reason, picture, plane in files:
@@ -175,8 +175,8 @@ class PictureStore:
         if digest in self._damaged:
             height, width = decoded.shape[:2]
             check = int.from_bytes(look_digest(image.data, height=height, width=width)[:8], "little")
-            facts = Facts(1, pixel_digest=digest, width=width, height=height, checksum=check)
-            facts = facts._replace(rows=image.shape[0], columns=image.shape[1])
+            sizes = {"height": height, "width": width, "rows": image.shape[0], "columns": image.shape[1]}
+            facts = Facts(1, pixel_digest=digest, checksum=check, **sizes)
             with self.writing():
                 self._append([(facts, image.data.cast("B"), luma_plane(image).data.cast("B"))])
                 self._changed = True
@@ -236,8 +236,8 @@ class PictureStore:
         planes = b"".join(plane for _, _, plane in chosen)
         sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES)).tolist()
         # Not at the files' ends: an earlier write may have stopped half-way.
-        self._write(DATA_NAME, self._index.end, b"".join(picture for _, picture, _ in chosen))
-        self._write(PLANES_NAME, known.count * PLANE_BYTES, planes)
+        self._write(DATA_NAME, self._index.end, [picture for _, picture, _ in chosen])
+        self._write(PLANES_NAME, known.count * PLANE_BYTES, [planes])
         for (facts, _, _), plane_sum in zip(chosen, sums, strict=True):
             size = (facts.rows, facts.columns, facts.height, facts.width)
             place = Place(facts.pixel_digest, self._index.end, *size, facts.checksum, plane_sum)
@@ -245,32 +245,77 @@ class PictureStore:
             self._index.end = place.end
             self._damaged.discard(facts.pixel_digest)
 
-    def _write(self, name: str, offset: int, data: bytes) -> None:
+    def _write(self, name: str, offset: int, parts: list[memoryview | bytes]) -> None:
         with self._disk(), (self.folder / name).open("r+b", buffering=0) as file:
             file.seek(offset)
-            _write_all(file, data)
+            left = memoryview(b"".join(parts))
+            while left:
+                left = left[file.write(left) :]
 
     def _forget(self, digest: bytes) -> None:
         self._damaged.add(digest)
-        self._index.pictures.drop(digest)
+        self._changed = True
+        self._index.forget(digest)
+
+    def _identity(self) -> tuple[int, int, int] | None:
+        """Tells one index file from the next."""
+        try:
+            status = (self.folder / INDEX_NAME).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _sizes(self) -> dict[str, int]:
+        return {DATA_NAME: self._index.end, PLANES_NAME: self._index.pictures.count * PLANE_BYTES}
 
     def _reload(self) -> None:
         """Take over what another process added; begin anew when data and index do not fit each other."""
         index: PictureIndex | None = self._index
-        if self._identity() != self._seen or self._seen is None or not self._fits():
+        seen = self._identity()
+        if seen is None or seen != self._seen or any(_size(self.folder / n) < s for n, s in self._sizes().items()):
             index = load_index(self.folder, side=self.side, reader=self._reader)
+            self._maps.clear()
         with self._disk():
             if index is None:
-                self._begin_anew()
-                index = PictureIndex()
-            for digest in self._damaged:
-                index.pictures.drop(digest)
+                # Removed, not emptied: a process that still maps an old file keeps its pages.
+                for name in (INDEX_NAME, DATA_NAME, PLANES_NAME):
+                    (self.folder / name).unlink(missing_ok=True)
+                index, self._changed = PictureIndex(), True
             self._index = index
-            # Cut off what a killed scan left behind; no index names it.
+            for digest in self._damaged:
+                index.forget(digest)
             for name, size in self._sizes().items():
-                path = self.folder / name
-                path.touch()
-                if path.stat().st_size != size:
-                    self._maps.pop(name, None)
-                    os.truncate(path, size)
+                (self.folder / name).touch()
+                if _size(self.folder / name) > size:
+                    os.truncate(self.folder / name, size)  # what a killed scan left behind; no index names it
         self._flush_at = time.monotonic() + FLUSH_SECONDS
+
+    def _flush(self) -> None:
+        if not self._changed:
+            return
+        began = time.monotonic()
+        with self._disk():
+            save_index(self.folder, self._index, side=self.side, reader=self._reader)
+        self._seen, self._changed = self._identity(), False
+        ended = time.monotonic()
+        self._flush_at = ended + max(FLUSH_SECONDS, 20 * (ended - began))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _checksum(picture: memoryview, place: Place) -> int:
+    return int.from_bytes(look_digest(picture, height=place.height, width=place.width)[:8], "little")
+
+
+def _plane_sums(planes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    sums: NDArray[np.uint64] = planes.view(np.uint64).sum(axis=1, dtype=np.uint64)
+    return sums
+
+
+def _root_key(root: Path) -> str:
+    return escape_name(str(root.resolve()))

@@ -3,9 +3,9 @@
 It may crash or be killed at any file without harm to the scan (`reader.py` is the other side). It writes no file and
 knows no store. As little as possible is imported, since every scan starts such processes anew.
 
-In: groups of names, each name and each group ended by a zero byte. Out: the word READY, then for each group an answer
-to each of its names in order: HEAD (lengths of what follows), a row of facts, the reason, the stored picture, its luma
-plane. The first byte of the note file tells which name of the group is in hands.
+In: groups of names, each name and each group ended by a zero byte. Out: the word READY, then for each group its length
+in bytes and an answer to each of its names in order: HEAD (lengths of what follows), a row of facts, the reason, the
+stored picture, its luma plane. The first byte of the note file tells which name of the group is in hands.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from budwood.errors import UnreadableImage
 READY = b"budwood worker ready\n"
 HEAD = struct.Struct("<III")  # bytes of reason, of the picture, of the plane
 NO_NAME = 255  # in the note: all names of the group are decoded, and their answers are being made
+LENGTH = struct.Struct("<Q")  # of the answers to one group
 READ_BYTES = 1 << 16
 
 SECONDS = 4.5  # for one picture, of real time; what takes longer is killed
@@ -105,7 +106,7 @@ def main(turn_file: str, note_file: str, side: int) -> None:
             note[0] = NO_NAME
             answers = [part for one in decoded for part in _answer(one)]
             _clock(0)
-            _write(sink, answers)
+            _write(sink, [LENGTH.pack(sum(map(len, answers))), *answers])
     os._exit(0)  # nothing is left to tidy up
 
 

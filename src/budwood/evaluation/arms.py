@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,11 +45,11 @@ class Arm:
     metrics: Metrics
     difference: Comparison | None
 
-    def rarest(self, label: str) -> Difference | None:
-        """What it changes in the F1 of one class."""
-        if self.difference is None:
-            return None
-        return next(found for found in self.difference.f1 if found.name == f"F1 of {label}")
+    def change(self, measure: Literal["F1", "recall"], label: str) -> Difference:
+        """What it changes in the F1 or the recall of one class that has pictures; not of the baseline."""
+        assert self.difference is not None
+        found = self.difference.f1 if measure == "F1" else self.difference.recall
+        return next(each for each in found if each.name == f"{measure} of {label}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +99,8 @@ class BalanceComparison:
         ]
         if "weighted_sampler" in names and "class_weights" in names:
             found.append(
-                "On a linear head a weighted sampler is class weights in expectation: what differs is the luck of one"
-                " draw, in which some pictures are not drawn at all."
+                "On a linear head a weighted sampler is class weights in expectation: what differs is the luck of its"
+                " draws, here those of 25 epochs."
             )
         if "logit_adjustment" in names:
             found.append(
@@ -191,10 +191,13 @@ def compare_arms(
 
 def _sentence(arm: Arm, rarest: str) -> str:
     assert arm.difference is not None
-    rare = arm.rarest(rarest)
-    assert rare is not None
-    parts = [f"macro F1 {_change(arm.difference.macro_f1)}", f"F1 of {rarest} {_change(rare)}"]
-    return f"{arm.name}: {'; '.join(parts)}; accuracy {_change(arm.difference.accuracy)}."
+    changes = {
+        "macro F1": arm.difference.macro_f1,
+        f"F1 of {rarest}": arm.change("F1", rarest),
+        f"recall of {rarest}": arm.change("recall", rarest),
+        "accuracy": arm.difference.accuracy,
+    }
+    return f"{arm.name}: {'; '.join(f'{name} {_change(found)}' for name, found in changes.items())}."
 
 
 def _change(found: Difference) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from budwood.data.records import Severity
 from budwood.evaluation.metrics import Estimate, Metrics
 from budwood.evaluation.predictions import Predictions
+from budwood.report.comparison import ComparisonView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,5 +226,6 @@ class ReportData:
     result: Result | None = None
     mistakes: tuple[Judged, ...] = ()
     unsure: tuple[Judged, ...] = ()
+    comparison: ComparisonView | None = None
     warnings: tuple[str, ...] = ()
     next_commands: tuple[Command, ...] = ()

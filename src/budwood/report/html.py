@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from budwood.evaluation.metrics import ClassMetrics, Estimate, confused_pairs
 from budwood.report import plots
+from budwood.report.comparison import difference_plot
 from budwood.report.data import Baseline, HeadSelection, ReportData, Result, Step
 from budwood.report.templating import Wide, both, environment, of_hundred, printable, stylesheet
 
@@ -24,6 +25,7 @@ class _Plots:
     strip: Wide
     scores: Wide
     confusion: Markup
+    comparison: Wide
     training: tuple[Markup, ...]
 
 
@@ -62,6 +64,7 @@ def _draw(data: ReportData) -> _Plots:
         strip=both(plots.score_strip, result) if result else Wide(),
         scores=both(plots.class_scores, result.metrics) if result else Wide(),
         confusion=Markup(plots.confusion(result.metrics) if result else ""),
+        comparison=both(difference_plot, data.comparison) if data.comparison else Wide(),
         training=tuple(
             Markup(
                 plots.head_selection(phase, name=f"phase-{i}")

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from budwood.errors import BudwoodError, DataError, OutputError
 from budwood.files import sha256_bytes
@@ -223,6 +224,7 @@ def review_app(
     app.add_api_route("/api/undo", api.undo, methods=["POST"], response_model=None)
     app.add_exception_handler(BudwoodError, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Guard, rules=rules)
     return app
 
@@ -251,3 +253,8 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _not_understood(request: Request, error: Exception) -> Response:
     return _reply({"error": "the request is not one that this page makes; load the page again", "code": ""}, 422)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _reply({"error": error.detail, "code": ""}, error.status_code)

@@ -29,6 +29,7 @@ from budwood.train.heads import Weighing
 
 # (positions [R] of pictures, number) -> [number, R, D]: features of so many further views of these pictures
 MoreViews = Callable[[NDArray[np.int64], int], NDArray[np.float32]]
+SAMPLER_EPOCHS = 25  # a sampler draws anew in each epoch; one draw alone leaves a third of the pictures out
 MAX_VIEWS = 24  # of one picture; what a very rare class lacks beyond that is made up by weight
 
 
@@ -66,8 +67,9 @@ class Heads:
         return class_counts(self.targets[self.kept[head]], num_classes=self.num_classes)
 
     def generator(self, name: str, head: int) -> np.random.Generator:
-        """The generator of one head's draw."""
-        return named_generator(self.seed, f"balance/{name}/{head}")
+        """The generator of one head's draw; that of the head on everything does not hang on the number of folds."""
+        which = "all" if head == len(self.kept) - 1 else str(head)
+        return named_generator(self.seed, f"balance/{name}/{which}")
 
 
 def weighing(spec: BalanceSpec, heads: Heads, *, more_views: MoreViews | None = None) -> Weighing | None:
@@ -88,9 +90,9 @@ def weighing(spec: BalanceSpec, heads: Heads, *, more_views: MoreViews | None = 
         case "class_weights":
             return weighed_by_class(heads, lambda counts: class_weights(counts, strength=strength))
         case "weighted_sampler":
-            return _drawn(heads, sampled_indices, "sampler", strength=strength)
+            return _drawn(heads, sampled_indices, "sampler", strength=strength, epochs=SAMPLER_EPOCHS)
         case "oversampling":
-            return _drawn(heads, oversampling_indices, "oversampling", strength=strength)
+            return _drawn(heads, oversampling_indices, "oversampling", strength=strength, epochs=1)
         case "class_augmentation":
             if more_views is None:
                 raise ValueError("class_augmentation needs more_views: where further views come from")
@@ -147,14 +149,17 @@ def synthetic_rows(heads: Heads, make: Callable[[int], tuple[NDArray[np.float32]
     )
 
 
-def _drawn(heads: Heads, draw: Callable[..., NDArray[np.int64]], name: str, *, strength: float) -> Weighing:
+def _drawn(
+    heads: Heads, draw: Callable[..., NDArray[np.int64]], name: str, *, strength: float, epochs: int
+) -> Weighing:
     """To train on a picture m times is to let it count m times: the loss is a mean over pictures."""
     times = np.zeros(heads.kept.shape)
     for f, kept in enumerate(heads.kept):
         seen = np.flatnonzero(kept)
         generator = heads.generator(name, f)
-        drawn = draw(heads.targets[seen], num_classes=heads.num_classes, strength=strength, generator=generator)
-        times[f] = np.bincount(seen[drawn], minlength=kept.size)
+        for _ in range(epochs):
+            drawn = draw(heads.targets[seen], num_classes=heads.num_classes, strength=strength, generator=generator)
+            times[f] += np.bincount(seen[drawn], minlength=kept.size)
     return weighed(heads, weights=times)
 
 

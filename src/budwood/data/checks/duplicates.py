@@ -93,18 +93,11 @@ def find_repeated_pictures(catalog: Catalog, pairs: Sequence[NearPair]) -> list[
     A chain of pairs is not enough: one picture of the component must be tied to `REPEATED` - 1 others directly.
     """
     records = _by_path(catalog)
+    contents = {path: _content(record) for path, record in records.items()}
     in_class = Counter(record.label for record in records.values())
-    copies = Counter(_content(record) for record in records.values())
     findings = []
     for paths, inside in _tied(catalog, pairs):
-        if len(paths) < REPEATED:
-            continue
-        around: dict[str, set[str]] = {_content(records[path]): {_content(records[path])} for path in paths}
-        for pair in inside:
-            one, other = _content(records[pair.first]), _content(records[pair.second])
-            around[one].add(other)
-            around[other].add(one)
-        if max(sum(copies[content] for content in star) for star in around.values()) < REPEATED:
+        if len(paths) < REPEATED or _largest_star(paths, inside, contents) < REPEATED:
             continue
         label, count = Counter(records[path].label for path in paths).most_common(1)[0]
         share = count / in_class[label]
@@ -174,3 +167,14 @@ def _crowd_warning(paths: Paths, inside: list[NearPair]) -> str:
         f"; a group of {len(paths)} may be tied by one wrong pair"
         f" (the least alike pair is {min(pair.similarity for pair in inside):.2f}): look before you exclude it"
     )
+
+
+def _largest_star(paths: Paths, inside: list[NearPair], contents: dict[str, str]) -> int:
+    """How many pictures of the component are tied to one of them directly, itself and its equal copies included."""
+    copies = Counter(contents[path] for path in paths)
+    around = {content: {content} for content in copies}
+    for pair in inside:
+        one, other = contents[pair.first], contents[pair.second]
+        around[one].add(other)
+        around[other].add(one)
+    return max(sum(copies[content] for content in star) for star in around.values())

@@ -5,6 +5,7 @@ const RETRY_MS = 1500, TIMEOUT_MS = 15000;
 
 class Gone extends Error {}
 class Refused extends Error {}
+class Stopped extends Error {}
 
 export class Link {
   // tell: {session(values), saved(operation, answer), refused(operation, text), outbox(number), trouble(text)}
@@ -44,6 +45,15 @@ export class Link {
   async #send() {
     if (this.sending) return;
     this.sending = true;
+    try {
+      await this.#empty();
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+    }
+    this.sending = false;
+  }
+
+  async #empty() {
     while (this.outbox.length && !this.stopped) {
       const operation = this.outbox[0];
       if (operation.kind === "undo" && operation.expect === undefined) operation.expect = this.steps;
@@ -55,7 +65,6 @@ export class Link {
         if (!(error instanceof Refused)) throw error;
         refusal = error.message;
       }
-      if (this.stopped) break;
       this.outbox.shift();
       this.#keep();
       if (refusal) {
@@ -66,7 +75,6 @@ export class Link {
         this.tell.saved(operation, answer);
       }
     }
-    this.sending = false;
   }
 
   #post(operation) {
@@ -83,7 +91,7 @@ export class Link {
     if (this.place !== null && session.place !== this.place) {
       this.stopped = true;
       this.tell.trouble("Another folder is served at this address now. Load the page again to go on with it.", false);
-      throw new Error("another place");
+      throw new Stopped();
     }
     this.place = session.place;
     this.csrf = session.csrf;
