@@ -3,10 +3,10 @@
     python benchmarks/label_errors.py FOLDER [--share 0.05] [--seeds 3] [--backbone lite0]
 
 Swaps the labels of a share of the pictures for other classes, all alike, asks the packaged network for its opinion,
-and prints precision, recall, F1 and how many pictures are named: of Budwood's check, of its warnings alone, and of every
-filter of cleanlab (``prune_by_noise_rate`` is its default); then the average precision of each ranking. Means over the
-seeds, lowest and highest beside. A picture whose own label is wrong from the start counts as a false alarm. Nothing
-is written but the cache. Needs ``pip install cleanlab``.
+and prints precision, recall, F1 and how many pictures are named: of Budwood's check, of its warnings alone, and of
+every filter of cleanlab (``prune_by_noise_rate`` is its default); then the average precision of each ranking. Means
+over the seeds, lowest and highest beside. A picture whose own label is wrong from the start counts as a false alarm.
+Nothing is written but the cache. Needs ``pip install cleanlab``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog
 from budwood.look import LookSpec, form_opinion
 from budwood.models.build import open_backbone, store_side
-from budwood.prepare import Dataset, read_photos
+from budwood.prepare import read_photos
 from budwood.recipe import load_recipe
 
 FILTERS = (
@@ -122,13 +122,13 @@ def figures(named: Mask, wrong: Mask) -> tuple[float, ...]:
 
 
 def print_table(rows: dict[str, list[tuple[float, ...]]]) -> None:
-    print(f"  {'':<42}{'precision':>18}{'recall':>18}{'F1':>18}{'named':>7}")
+    print(f"{'':<46}{'precision':<21}{'recall':<21}{'F1':<21}named")
     for name, values in rows.items():
         columns = [
-            f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})" if max(v) <= 1 else f"{np.mean(v):.0f}"
+            f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})  " if max(v) <= 1 else f"{np.mean(v):.0f}"
             for v in zip(*values, strict=True)
         ]
-        print(f"  {name:<42}" + "".join(f"{c:>21}"[3:] if len(c) > 7 else f"{c:>7}" for c in columns))
+        print(f"  {name:<44}" + "".join(columns))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from PIL import Image
 
 from budwood.data.audit import audit
 from budwood.data.copy_names import CopyNames, folder_of
+from budwood.data.decisions import Decision, DecisionJournal
 from budwood.data.leaks import find_leaks
 from budwood.data.records import ImageRecord
 from budwood.data.scan import scan
@@ -29,6 +30,7 @@ from budwood.errors import DataError, LeakError, OutputError, UsageError
 from budwood.events import StepAdvanced, StepStarted
 from budwood.files import sha256_file
 from budwood.multiplication import multiply
+from budwood.workspace import workspace
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -187,6 +189,23 @@ def test_a_given_split_is_used_and_a_leaking_one_refused(photos: Path, tmp_path:
     assert not (tmp_path / "torn").exists()
 
 
+def test_what_was_decided_in_review_holds_here_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalog = scan(photos)
+    out, moved = catalog.records[0], catalog.records[1]
+    label = catalog.classes[2]
+    DecisionJournal(workspace(photos).decisions).record(
+        Decision(path=out.path, digest=out.pixel_digest, action="exclude"),
+        Decision(path=moved.path, digest=moved.pixel_digest, action="relabel", label=label),
+    )
+    multiply(photos, out=tmp_path / "out", times=2)
+    rows = rows_of(tmp_path / "out")
+    assert out.path not in {row["original"] for row in rows}
+    assert {row["label"] for row in rows if row["original"] == moved.path} == {label}
+
+
 def test_lossless_pictures_get_lossless_copies(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for label in "ab":
@@ -265,6 +284,7 @@ def test_a_killed_run_leaves_nothing_that_looks_complete_and_the_next_one_succee
         import sys, time
         from budwood.events import StepAdvanced
         from budwood.multiplication import multiply
+from budwood.workspace import workspace
         def slow(event):
             if isinstance(event, StepAdvanced) and event.step == "multiply":
                 print("made", flush=True)

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from budwood.data.audit import AuditResult, audit
+    from budwood.data.clean import clean
+    from budwood.data.clean_spec import CleanSpec
     from budwood.data.records import Catalog, Finding, ImageRecord
     from budwood.data.scan import scan
     from budwood.data.split import SplitSpec, check_split, split, split_folds
     from budwood.data.split_nouns import Split
     from budwood.data.store import PictureStore
     from budwood.errors import BudwoodError
+    from budwood.evaluation.compare import paired_difference
     from budwood.evaluation.metrics import Metrics
     from budwood.evaluation.predictions import Predictions
     from budwood.export.bundle import Bundle, load
@@ -36,6 +39,7 @@ _HOMES = {
     "BudwoodError": "budwood.errors",
     "Bundle": "budwood.export.bundle",
     "Catalog": "budwood.data.records",
+    "CleanSpec": "budwood.data.clean_spec",
     "Finding": "budwood.data.records",
     "ImageRecord": "budwood.data.records",
     "Metrics": "budwood.evaluation.metrics",
@@ -47,10 +51,12 @@ _HOMES = {
     "SplitSpec": "budwood.data.split",
     "audit": "budwood.data.audit",
     "check_split": "budwood.data.split",
+    "clean": "budwood.data.clean",
     "draw_herbarium": "budwood.herbarium",
     "evaluate": "budwood.judge",
     "fit": "budwood.pipeline",
     "load": "budwood.export.bundle",
+    "paired_difference": "budwood.evaluation.compare",
     "predict": "budwood.judge",
     "scan": "budwood.data.scan",
     "split": "budwood.data.split",
@@ -62,6 +68,7 @@ __all__ = [
     "BudwoodError",
     "Bundle",
     "Catalog",
+    "CleanSpec",
     "Finding",
     "ImageRecord",
     "Metrics",
@@ -73,10 +80,12 @@ __all__ = [
     "SplitSpec",
     "audit",
     "check_split",
+    "clean",
     "draw_herbarium",
     "evaluate",
     "fit",
     "load",
+    "paired_difference",
     "predict",
     "scan",
     "split",

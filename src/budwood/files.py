@@ -18,6 +18,8 @@ from typing import IO, Any
 from budwood.errors import IntegrityError, OutputError
 
 MANIFEST_NAME = "manifest.json"
+# Bidirectional marks: with one of them photo_gpj.exe is shown as photo_exe.jpg.
+_TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @contextlib.contextmanager
@@ -104,7 +106,8 @@ def escape_name(name: str) -> str:
     """Turn a file name from the operating system into text that any UTF-8 file can hold.
 
     Python keeps bytes that are not UTF-8 as lone surrogates; each becomes ``\\xNN`` and each backslash ``\\\\``.
-    Control characters and line ends, which a terminal or a line-based file would obey, become ``\\uNNNN``.
+    Control characters and line ends, which a terminal or a line-based file would obey, and marks that turn the text
+    around them become ``\\uNNNN``.
     `unescape_name` gives the first name back exactly.
     """
     if "\\" not in name and name.isprintable():
@@ -115,7 +118,7 @@ def escape_name(name: str) -> str:
             out.append("\\\\")
         elif "\udc80" <= char <= "\udcff":
             out.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
+        elif char in _TURNING or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
             out.append(f"\\u{ord(char):04x}")
         else:
             out.append(char)

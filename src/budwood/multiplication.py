@@ -166,7 +166,7 @@ def _plan(
     for part in PARTS:
         for index in made.parts[part]:
             record = catalog.records[index]
-            own, copies = names.take(record, part=part, num_copies=number_of.get(index, 0) if part == "train" else 0)
+            own, copies = names.take(record, part=part, num_copies=number_of.get(index, 0))
             changes = (change_of(record.path, n + 1, spec=spec, seed=seed) for n in range(len(copies)))
             planned.append(
                 _Planned(
@@ -181,7 +181,7 @@ def _plan(
 
 
 def _copies(catalog: Catalog, train: tuple[int, ...], *, total: int, balanced: bool, seed: int) -> dict[int, int]:
-    """Index of a training picture -> how many copies of it are made."""
+    """Index of a training picture -> how many copies of it are made; other pictures are not in it."""
     targets = np.array(catalog.targets, dtype=np.int64)[list(train)]
     counts = np.bincount(targets, minlength=len(catalog.classes))
     found: dict[int, int] = {}

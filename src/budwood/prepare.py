@@ -18,10 +18,10 @@ from budwood.augment.transforms import AugmentSpec
 from budwood.data.audit import AuditResult, add_opinion, audit
 from budwood.data.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
 from budwood.data.decisions import Decision, DecisionJournal, apply_decisions
+from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
 from budwood.data.orientation import Orientation, preferred_orientation
-from budwood.data.own_parts import has_own_parts, own_split
 from budwood.data.pixels import working_pixels
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog, ImageRecord
@@ -152,17 +152,9 @@ def _splits(dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen
         chosen = read_split(split_file, catalog)
         check_split(chosen, catalog, groups)
         return (chosen,)
-    own = recipe.split.own == "keep" and has_own_parts(catalog)
     if recipe.split.folds is not None:
-        if own:
-            raise SettingsError(
-                "the pictures came divided into parts, and folds divide them anew: drop --folds, or add"
-                " --set split.own=ignore"
-            )
         return split_folds(catalog, groups=groups, spec=recipe.split, seed=recipe.seed)
-    if own:
-        return (own_split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed, listen=listen),)
-    return (split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed),)
+    return (split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed, listen=listen),)
 
 
 def working_preprocess(dataset: Dataset, recipe: Recipe, backbone: Backbone) -> Preprocess:
@@ -254,7 +246,8 @@ def head_folds(dataset: Dataset, part: PixelSet, *, num_folds: int, seed: int) -
     """Fold of each picture of a part for choosing the head's penalty: stratified, groups of near-duplicates whole."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    group_of = {path: f"group {g}" for g, group in enumerate(dataset.audit.groups) for path in group}
+    tied = tied_groups(dataset.catalog, dataset.audit.groups)
+    group_of = {path: f"group {g}" for g, group in enumerate(tied) for path in group}
     groups = [group_of.get(part.paths[i], part.paths[i]) for i in part.rows]
     folds = np.zeros(len(part), dtype=np.int64)
     num_folds = min(num_folds, len(set(groups)), int(np.bincount(part.labels).max()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import budwood.data.audit
 from budwood.data.audit import SEVERITIES, AuditSpec, audit
-from budwood.data.records import Catalog
+from budwood.data.opinion import Opinion
+from budwood.data.records import Catalog, Finding
 from budwood.data.scan import scan
 from budwood.data.split import SplitSpec, check_split, split
 from budwood.data.store import PictureStore
@@ -74,10 +76,12 @@ def scanned(tmp_path: Path) -> tuple[Catalog, PictureStore]:
 def test_findings_are_ordered_by_severity_then_check(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
     findings = audit(*scanned, spec=AuditSpec()).findings
     assert [(f.severity, f.check) for f in findings] == [
-        ("error", "near_duplicate"),
+        ("error", "conflicting_labels"),
         ("warning", "exact_duplicate"),
         ("warning", "near_duplicate"),
+        ("warning", "near_duplicate"),
         ("warning", "unreadable"),
+        ("info", "odd_format"),
     ]
     ranks = [SEVERITIES.index(f.severity) for f in findings]
     assert ranks == sorted(ranks)
@@ -87,7 +91,9 @@ def test_groups_join_exact_and_near_duplicates(scanned: tuple[Catalog, PictureSt
     result = audit(*scanned)
     assert result.groups == (("a/00.png", "a/copy.bmp", "b/mirror.png"), ("a/01.png", "a/mirror.png"))
     assert result.findings[0].paths == result.groups[0]
-    assert "mirrored" in result.findings[0].evidence
+    near = [finding for finding in result.findings if finding.check == "near_duplicate"]
+    assert tuple(finding.paths for finding in near) == result.groups
+    assert all("mirrored" in finding.evidence for finding in near)
 
 
 def test_each_distinct_picture_is_compared_once(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
@@ -100,6 +106,40 @@ def test_search_can_be_left_out(scanned: tuple[Catalog, PictureStore], search: S
     result = audit(*scanned, spec=AuditSpec(near_duplicates=False))
     assert search.thumbs == []
     assert result.groups == (("a/00.png", "a/copy.bmp"),)
+
+
+def test_conflicting_labels_are_told_without_the_search_too(
+    scanned: tuple[Catalog, PictureStore], search: Search
+) -> None:
+    catalog, store = scanned
+    moved = replace(catalog.records[0], label="b")
+    relabelled = replace(catalog, records=(moved, *catalog.records[1:]))
+    findings = audit(relabelled, store, spec=AuditSpec(near_duplicates=False)).findings
+    assert (findings[0].check, findings[0].paths) == ("conflicting_labels", ("a/00.png", "a/copy.bmp"))
+
+
+def test_an_opinion_is_heard_only_when_it_is_given(
+    scanned: tuple[Catalog, PictureStore], search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Opinion] = []
+
+    def judge(catalog: Catalog, opinion: Opinion) -> list[Finding]:
+        heard.append(opinion)
+        return [Finding(check="doubted", severity="error", paths=opinion.paths, evidence="it looks like b")]
+
+    monkeypatch.setattr(budwood.data.audit, "OPINION_CHECKS", {"doubted": judge})
+    opinion = Opinion(
+        paths=("a/00.png",),
+        classes=("a", "b"),
+        features=np.ones((1, 4), np.float32),
+        probs=np.full((1, 2), 0.5, np.float32),
+        folds=np.zeros(1, np.int64),
+    )
+    audit(*scanned)
+    assert heard == []
+    findings = audit(*scanned, opinion=opinion).findings
+    assert heard == [opinion]
+    assert [finding.check for finding in findings][:2] == ["conflicting_labels", "doubted"]
 
 
 def test_split_of_audited_pictures_ties_what_was_found(scanned: tuple[Catalog, PictureStore], search: Search) -> None:
@@ -115,7 +155,7 @@ def test_events_open_and_close_the_step(scanned: tuple[Catalog, PictureStore], s
     audit(*scanned, listen=events.append)
     assert isinstance(events[0], StepStarted)
     assert isinstance(events[-1], StepFinished)
-    assert (events[0].step, events[-1].note) == ("audit", "1 errors, 3 warnings")
+    assert (events[0].step, events[-1].note) == ("audit", "1 errors, 4 warnings")
 
 
 def test_unknown_setting_is_refused() -> None:

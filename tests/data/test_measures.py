@@ -85,7 +85,14 @@ def test_small_gaps_and_even_darkness_are_no_shade() -> None:
     assert measure((scene() * 0.2).astype(np.uint8)).shadow == 0
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_narrow_dark_stripe_is_no_shade(axis: int) -> None:
+    stripe = scene()
+    np.moveaxis(stripe, axis, 0)[40:56] = 0  # two cells wide: a branch, a stem
+    assert measure(stripe).shadow == 0
+
+
+@settings(max_examples=40, deadline=None)
 @given(
     height=st.integers(1, 400),
     width=st.integers(1, 400),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,16 @@ from PIL import Image
 from budwood.data import scan as scan_module
 from budwood.data import store as store_module
 from budwood.data.decode import decode_file
+from budwood.data.picture_index import load_index
 from budwood.data.pixels import PictureStore, pixel_digest, working_pixels
+from budwood.data.planes import luma_plane
 from budwood.data.preprocess import Preprocess, reduce_to
+from budwood.data.reader import Answer, Job
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
 from budwood.errors import DataError, IntegrityError, OutputError, UsageError
+from budwood.events import StepAdvanced
+from budwood.files import sha256_bytes
 
 SIDE = 16
 PREPROCESS = Preprocess(size=12, store_side=SIDE)
@@ -48,18 +54,27 @@ class Decodes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        real = scan_module.read_picture_bytes
+        real = scan_module.read_files
 
-        def counted(path: Path) -> bytes:
-            self.count += 1
-            return real(path)
+        def counted(jobs: list[Job], *, side: int, workers: int) -> Iterator[list[Answer]]:
+            self.count += len(jobs)
+            return real(jobs, side=side, workers=workers)
 
-        monkeypatch.setattr(scan_module, "read_picture_bytes", counted)
+        monkeypatch.setattr(scan_module, "read_files", counted)
 
 
 @pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Decodes:
     return Decodes(monkeypatch)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """More pictures than are handed over at once."""
+    root = tmp_path / "many"
+    for number in range(80):
+        draw(root / "ab"[number % 2] / f"{number:02}.png", number, size=(20, 18))
+    return root
 
 
 def stored(photos: Path, folder: Path) -> tuple[Catalog, PictureStore]:
@@ -127,8 +142,9 @@ def test_deleted_files_are_forgotten(photos: Path, folder: Path) -> None:
     stored(photos, folder)
     (photos / "a/0.png").unlink()
     catalog, _ = stored(photos, folder)
-    files = json.loads((folder / "index.json").read_text())["files"]
-    assert len(catalog) == len(files[str(photos)]) == 7
+    index = load_index(folder, side=SIDE, reader="any")
+    assert index is not None
+    assert len(catalog) == len(index.files[str(photos)].paths) == 7
 
 
 def test_two_roots_with_equal_names_do_not_mix(photos: Path, folder: Path, tmp_path: Path) -> None:
@@ -153,24 +169,35 @@ def flip_bytes(folder: Path) -> None:
 
 
 def cut_index(folder: Path) -> None:
-    text = (folder / "index.json").read_text()
-    (folder / "index.json").write_text(text[: len(text) // 2])
+    data = (folder / "index.bin").read_bytes()
+    (folder / "index.bin").write_bytes(data[: len(data) // 2])
+
+
+def flipped_index(folder: Path) -> None:
+    data = bytearray((folder / "index.bin").read_bytes())
+    data[-100] ^= 1
+    (folder / "index.bin").write_bytes(bytes(data))
 
 
 def nonsense_index(folder: Path) -> None:
-    values = json.loads((folder / "index.json").read_text())
-    values["pictures"] = {digest: [10**12, 4, 4, 0] for digest in values["pictures"]}
-    (folder / "index.json").write_text(json.dumps(values))
+    """Sealed as it should be, but the first picture lies far behind the end."""
+    line, _, body = (folder / "index.bin").read_bytes().partition(b"\n")
+    body = body[:32] + (10**12).to_bytes(8, "little") + body[40:]
+    head = json.loads(line) | {"sha256": sha256_bytes(body)}
+    (folder / "index.bin").write_bytes(json.dumps(head).encode() + b"\n" + body)
 
 
 DAMAGE = {
     "no data": lambda folder: (folder / "pixels.u8").unlink(),
     "cut data": cut_data,
     "flipped bytes": flip_bytes,
-    "no index": lambda folder: (folder / "index.json").unlink(),
+    "no planes": lambda folder: (folder / "planes.u8").unlink(),
+    "cut planes": lambda folder: os.truncate(folder / "planes.u8", 5000),
+    "no index": lambda folder: (folder / "index.bin").unlink(),
     "cut index": cut_index,
+    "flipped index": flipped_index,
     "nonsense index": nonsense_index,
-    "index is a list": lambda folder: (folder / "index.json").write_text("[]"),
+    "index is a list": lambda folder: (folder / "index.bin").write_text("[]\n"),
 }
 
 
@@ -205,18 +232,43 @@ def test_bytes_of_a_killed_scan_are_not_named_and_overwritten(photos: Path, fold
     assert_true(catalog, store)
 
 
-def test_stopped_scan_keeps_what_was_decoded(photos: Path, folder: Path) -> None:
-    seen = 0
-
+def test_stopped_scan_keeps_what_was_decoded(many: Path, folder: Path) -> None:
     def stop(event: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 5:
+        if isinstance(event, StepAdvanced):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(photos, store=PictureStore(folder, side=SIDE), listen=stop, workers=1)
-    assert 0 < len(PictureStore(folder, side=SIDE)) < 8
+        scan(many, store=PictureStore(folder, side=SIDE), listen=stop, workers=1)
+    assert 0 < len(PictureStore(folder, side=SIDE)) < 80
+
+
+def test_planes_are_those_of_the_stored_pictures(photos: Path, folder: Path) -> None:
+    catalog, store = stored(photos, folder)
+    planes = store.planes(catalog, catalog.records)
+    for record, plane in zip(catalog.records, planes, strict=True):
+        assert np.array_equal(plane, luma_plane(store.read(record.pixel_digest)))
+        assert np.array_equal(plane, store.plane(catalog, record))
+    assert store.planes(catalog, []).shape == (0, 64, 64)
+
+
+def test_damaged_plane_is_made_again(photos: Path, folder: Path) -> None:
+    catalog, store = stored(photos, folder)
+    sound = store.planes(catalog, catalog.records)
+    data = bytearray((folder / "planes.u8").read_bytes())
+    data[4096 + 7] ^= 1
+    (folder / "planes.u8").write_bytes(bytes(data))
+    store = PictureStore(folder, side=SIDE)
+    assert np.array_equal(store.planes(catalog, catalog.records), sound)
+
+
+def test_files_that_another_reader_could_not_read_are_tried_again(
+    photos: Path, folder: Path, decodes: Decodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a/bad.png").write_bytes(b"bad")
+    first, _ = stored(photos, folder)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    again, _ = stored(photos, folder)
+    assert (decodes.count, again) == (10, first)
 
 
 def test_store_of_another_side_is_begun_anew(photos: Path, folder: Path) -> None:

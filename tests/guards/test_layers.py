@@ -26,9 +26,12 @@ LAYERS = (
     ("runs",),
     ("opening",),
     ("page", "prepare"),
+    ("look",),
     ("training",),
-    ("scoring",),
-    ("pipeline", "judge"),
+    ("scoring", "balance"),
+    ("cleaning_gain", "leakage"),
+    ("pipeline", "judge", "multiplication"),
+    ("serve",),
     ("cli",),
     ("__main__",),
 )
@@ -82,7 +85,20 @@ def test_there_is_no_import_cycle() -> None:
 
 
 def test_only_the_top_knows_recipes_and_runs() -> None:
-    allowed = {"opening", "page", "prepare", "look", "training", "scoring", "pipeline", "serve", "cli"}
+    allowed = {
+        "opening",
+        "page",
+        "prepare",
+        "look",
+        "training",
+        "scoring",
+        "balance",
+        "cleaning_gain",
+        "leakage",
+        "pipeline",
+        "serve",
+        "cli",
+    }
     for name, file in MODULES.items():
         if imported(file) & {"budwood.recipe", "budwood.runs"}:
             assert layer(name) in allowed | {"recipe", "runs"}, name

@@ -10,6 +10,7 @@ import typer
 
 from budwood.cli import options
 from budwood.cli.progress import progress
+from budwood.cli.reading import Model, read_and_audit
 
 if TYPE_CHECKING:
     from budwood.data.clean import CleanResult
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from budwood.data.quarantine import MoveResult, Quarantine
     from budwood.data.records import Catalog, Finding
 
-_SIDE = 320
 _SHOWN = 3  # paths in a row of the table, and files that could not be moved
 Checks = list[str] | None
 
@@ -35,6 +35,7 @@ def run(
         Checks, typer.Option("--relabel", help="Take the class that this check suggests: label_error")
     ] = None,
     keep: Annotated[Checks, typer.Option("--keep", help="Leave alone what these checks find: exact_duplicate")] = None,
+    model: Model = False,
     overrides: options.Overrides = None,
     out: Annotated[
         Path | None,
@@ -55,15 +56,11 @@ def run(
     budwood clean photos/ --exclude too_dark,blurred  more of it
     budwood clean photos/ --apply                     and move the files
     """
-    from budwood.cache import pictures_folder
-    from budwood.data.audit import audit
-    from budwood.data.scan import scan
-    from budwood.data.store import PictureStore
     from budwood.errors import UsageError
     from budwood.files import ensure_writable, refuse_inside
     from budwood.workspace import writable_workspace
 
-    asked = (exclude, keep_one, relabel, keep, overrides, out, apply, confirm)
+    asked = (exclude, keep_one, relabel, keep, model, overrides, out, apply, confirm)
     if undo and any(asked):
         raise UsageError("--undo stands alone: it brings back every file that --apply moved")
     place = writable_workspace(photos)
@@ -75,11 +72,10 @@ def run(
     if out:
         refuse_inside(out, photos)
     ensure_writable(ledger.parent)
+    _refuse_without_model(spec, model=model)
     with progress() as listen:
-        store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
-        scanned = scan(photos, store=store, listen=listen)
-        findings = audit(scanned, store, listen=listen).findings
-    carry_out(photos, scanned, findings, spec, ledger=ledger, apply=apply, confirm=confirm)
+        reading = read_and_audit(photos, model=model, listen=listen)
+    carry_out(photos, reading.scanned, reading.result.findings, spec, ledger=ledger, apply=apply, confirm=confirm)
 
 
 def policy(
@@ -102,6 +98,15 @@ def policy(
         raise SettingsError(f"--keep: {error}") from error
     values = apply_overrides(TIDY.changed(**lists), [text.removeprefix("clean.") for text in overrides or ()])
     return validate(CleanSpec, values, source="clean")
+
+
+def _refuse_without_model(spec: CleanSpec, *, model: bool) -> None:
+    from budwood.data.checks import OPINION_CHECKS
+    from budwood.errors import UsageError
+
+    needing = [name for name in (*spec.exclude, *spec.relabel) if name in OPINION_CHECKS]
+    if needing and not model:
+        raise UsageError(f"{needing[0]} is found by asking a network: add --model")
 
 
 def carry_out(

@@ -27,6 +27,7 @@ from budwood.errors import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")  # MPO comes through JPEG
 MAX_PIXELS = 50_000_000
+VAST_PIXELS = 25_000_000
 MAX_FILE_BYTES = 256 * 2**20
 # A strip 1 pixel wide is legal below the pixel cap, but its resize to a square input would need gigabytes.
 MAX_ASPECT = 100
@@ -92,7 +93,9 @@ def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS, before: Callable[
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     mode = image.mode  # of the file; loading may change it
     before(image.width * image.height)
-    with named_damage(kind):
+    # Where libjpeg gets no memory for all coefficients of a progressive picture, it reports damaged data.
+    vast = bool(image.info.get("progressive")) and image.width * image.height > VAST_PIXELS
+    with named_damage(f"{kind} (or a progressive one too large for the memory that is allowed)" if vast else kind):
         image.load()
     return Picture(image, kind, mode, _orientation(image))
 

@@ -38,7 +38,7 @@ READ_BYTES = 1 << 16
 
 SECONDS = 4.5  # for one picture, of real time; what takes longer is killed
 LARGE_PIXELS = 6_000_000  # of larger pictures only one is decoded at a time over all workers
-LARGE_SECONDS_PER_PIXEL = 0.1e-6  # in addition, for each pixel above LARGE_PIXELS
+LARGE_SECONDS_PER_PIXEL = 0.2e-6  # in addition, for each pixel above LARGE_PIXELS
 MEMORY_BYTES = 400 * 2**20  # that one process may allocate while it decodes
 
 

@@ -30,6 +30,7 @@ from budwood.report.svg import AMBER, LEAF, MUTED, SAGE, WRONG, page_style, plai
 
 _BINS = 32
 _COLUMNS = 5  # histograms side by side on a screen
+_CELL = 150  # CSS pixels: the height of one, with its title
 _MAX_MARKS = 300  # flagged pictures that get a mark of their own
 _OUTSIDE = 0.002  # of the pictures on each side may lie beyond the axis, unless they are flagged
 
@@ -62,9 +63,12 @@ def measures(shown: Sequence[Measure], *, narrow: bool = False) -> str:
     columns = 2 if narrow else _COLUMNS
     rows = math.ceil(len(shown) / columns)
     with page_style():
-        width = NARROW if narrow else WIDE
-        figure = Figure(figsize=(width * PIXEL, 150 * rows * PIXEL), layout="constrained")
-        cells = figure.subplots(rows, columns, squeeze=False).ravel()
+        width, height = (NARROW if narrow else WIDE), _CELL * rows
+        figure = Figure(figsize=(width * PIXEL, height * PIXEL))
+        # Placed by hand: titles and names of the ends have known heights, and nothing stands beside the axes.
+        places = {"left": 0.01, "right": 0.99, "top": 1 - 22 / height, "bottom": 22 / height}
+        cells = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**places, "wspace": 0.12, "hspace": 0.5})
+        cells = cells.ravel()
         for axes in cells[len(shown) :]:
             axes.set_visible(False)
         for axes, measure in zip(cells, shown, strict=False):

@@ -57,12 +57,13 @@ def suspect_labels(probs: Probs, labels: Rows) -> Rows:
     Args:
         probs: ``[N, K]`` out-of-fold probabilities. labels: ``[N]`` column of each row's label.
     """
-    reached = confident_classes(probs, labels)
-    count = int(((reached >= 0) & (reached != labels)).sum())
     own = probs[np.arange(len(labels)), labels]
     small = np.bincount(labels, minlength=probs.shape[1]) < MIN_PICTURES
-    doubtful = np.flatnonzero((probs.argmax(axis=1) != labels) & ~small[labels])
-    ordered = doubtful[np.argsort(own[doubtful], kind="stable")]
+    doubted = (probs.argmax(axis=1) != labels) & ~small[labels]
+    reached = confident_classes(probs, labels)
+    count = int((doubted & (reached >= 0) & (reached != labels)).sum())
+    rows = np.flatnonzero(doubted)
+    ordered = rows[np.argsort(own[rows], kind="stable")]
     return np.asarray(ordered[: min(count, int(MOST_NAMED * len(labels)))], np.int64)
 
 

@@ -65,15 +65,13 @@ export class Link {
         if (!(error instanceof Refused)) throw error;
         refusal = error.message;
       }
+      if (answer) this.steps = answer.steps;
       this.outbox.shift();
       this.#keep();
       if (refusal) {
         this.tell.refused(operation, refusal);
         await this.#untilAnswered(() => this.#session());
-      } else {
-        this.steps = answer.steps;
-        this.tell.saved(operation, answer);
-      }
+      } else this.tell.saved(operation, answer);
     }
   }
 

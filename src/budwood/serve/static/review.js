@@ -21,7 +21,7 @@ const link = new Link({
     reload();
   },
   outbox(number) {
-    $("saved").textContent = number ? `saving ${number} …` : session && session.steps ? "all saved" : "";
+    $("saved").textContent = number ? `saving ${number} …` : link.steps ? "all saved" : "";
     $("saved").classList.toggle("busy", number > 0);
   },
   trouble(text, again = true) {
@@ -371,7 +371,9 @@ function keepOne() {
 }
 
 function inBulk(text, wish) {
-  const wishes = page.cards.filter((card) => card.id && card.open).map(wish).filter(Boolean);
+  // What is still on its way to the server is decided too.
+  const open = page.cards.filter((card) => card.id && card.open && !card.pictures.some((item) => item.pending));
+  const wishes = open.map(wish).filter(Boolean);
   if (!wishes.length) {
     say("Nothing on this page is left to decide.");
     return;
