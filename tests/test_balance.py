@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from budwood.augment.balance import BalanceSpec
-from budwood.balance import ARMS, DEFAULT_ARMS, compare_balance, contact_sheet
+from budwood.balance import ARMS, DEFAULT_ARMS, _Bench, compare_balance, contact_sheet
 from budwood.data.audit import AuditResult
 from budwood.data.loader import PixelSet
 from budwood.data.scan import scan
@@ -116,6 +116,20 @@ def test_an_unknown_arm_is_named_with_the_known_ones(bench: tuple[Trainer, Pixel
 def test_pixel_smote_is_only_made_on_request() -> None:
     assert "smote_pixels" not in DEFAULT_ARMS
     assert set(DEFAULT_ARMS) | {"smote_pixels"} == set(ARMS)
+
+
+def test_pictures_by_smote_hold_nothing_of_what_a_fold_holds_out(bench: tuple[Trainer, PixelSet, PixelSet]) -> None:
+    pytest.importorskip("imblearn")
+    trainer, train, _ = bench
+    trial = _Bench.set_up(trainer, train, strength=1.0, listen=silent)
+    last = len(trial.heads.kept) - 1
+    head = max(range(last), key=lambda f: int(trial.heads.counts(f)[0]))  # of the rare class it keeps two
+    pixels = train.pixels.copy()
+    pixels[train.rows[~trial.heads.kept[head]]] = 0
+    dark = replace(trial, part=replace(train, pixels=pixels))
+    assert len(trial.ghosts(head, 0)) > 0
+    np.testing.assert_array_equal(dark.ghosts(head, 0), trial.ghosts(head, 0))
+    assert (dark.ghosts(last, 0) != trial.ghosts(last, 0)).any()
 
 
 def test_two_comparisons_are_equal(bench: tuple[Trainer, PixelSet, PixelSet]) -> None:
@@ -243,8 +257,8 @@ def test_text_holds_every_class_with_its_count_and_every_arm() -> None:
 
 def test_a_contact_sheet_shows_every_picture() -> None:
     pictures = np.stack([np.full((8, 8, 3), 20 * i, dtype=np.uint8) for i in range(5)])
-    with Image.open(io.BytesIO(contact_sheet(pictures, columns=3))) as sheet:
+    with Image.open(io.BytesIO(contact_sheet(pictures, columns=3, side=8))) as sheet:
         pixels = np.asarray(sheet)
     assert pixels.shape == (20, 32, 3)
     assert [int(pixels[i // 3 * 12, i % 3 * 12, 0]) for i in range(5)] == [0, 20, 40, 60, 80]
-    assert contact_sheet(np.empty((0, 8, 8, 3), np.uint8), columns=3)
+    assert contact_sheet(np.empty((0, 8, 8, 3), np.uint8), columns=3, side=8)

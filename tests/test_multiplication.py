@@ -284,7 +284,6 @@ def test_a_killed_run_leaves_nothing_that_looks_complete_and_the_next_one_succee
         import sys, time
         from budwood.events import StepAdvanced
         from budwood.multiplication import multiply
-from budwood.workspace import workspace
         def slow(event):
             if isinstance(event, StepAdvanced) and event.step == "multiply":
                 print("made", flush=True)

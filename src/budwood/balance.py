@@ -55,7 +55,7 @@ ARMS: dict[ArmName, str] = {
 }
 # smote_pixels only on request: it is slow, and its pictures are no pictures
 DEFAULT_ARMS: tuple[ArmName, ...] = tuple(name for name in ARMS if name != "smote_pixels")
-_SHEET_PICTURES, _SHEET_COLUMNS = 24, 8
+_SHEET_PICTURES, _SHEET_COLUMNS, _SHEET_SIDE = 16, 8, 96
 _STEP = "balance"
 
 
@@ -210,19 +210,20 @@ class _Bench:
         """A PNG of some pictures that SMOTE made of the rarest class with more than one picture."""
         counts, everything = self.heads.counts(-1), len(self.heads.kept) - 1
         label = min((k for k in range(len(counts)) if counts[k] > 1), key=lambda k: int(counts[k]))
-        return contact_sheet(self.ghosts(everything, label)[:_SHEET_PICTURES], columns=_SHEET_COLUMNS)
+        return contact_sheet(self.ghosts(everything, label)[:_SHEET_PICTURES], columns=_SHEET_COLUMNS, side=_SHEET_SIDE)
 
 
-def contact_sheet(pictures: NDArray[np.uint8], *, columns: int) -> bytes:
-    """Pictures ``[N, S, S, 3]`` side by side on white, as the bytes of a PNG."""
+def contact_sheet(pictures: NDArray[np.uint8], *, columns: int, side: int) -> bytes:
+    """Pictures ``[N, S, S, 3]``, each at ``side`` x ``side``, next to each other on white: the bytes of a PNG."""
     from PIL import Image
 
-    side, gap = (pictures.shape[1] if len(pictures) else 1), 4
+    gap = 4
     columns = max(1, min(columns, len(pictures)))
     lines = max(1, -(-len(pictures) // columns))
     sheet = Image.new("RGB", (columns * (side + gap) - gap, lines * (side + gap) - gap), "white")
     for i, picture in enumerate(pictures):
-        sheet.paste(Image.fromarray(picture), (i % columns * (side + gap), i // columns * (side + gap)))
+        small = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
+        sheet.paste(small, (i % columns * (side + gap), i // columns * (side + gap)))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()

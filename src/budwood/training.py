@@ -245,6 +245,7 @@ class Trainer:
                 "iterations": head.iterations,
                 "converged": head.converged,
             },
+            "balance": self.balance.model_dump(mode="json"),
             "best_epochs": [fit.best_epoch for fit in trained.fits],
             **environment,
         }

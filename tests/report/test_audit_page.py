@@ -13,6 +13,7 @@ import pytest
 
 from budwood.data.audit import AuditResult
 from budwood.data.checks import CHECKS, OPINION_CHECKS, PAIR_CHECKS
+from budwood.data.checks.shortcuts import find_shortcuts
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding, ImageRecord
 from budwood.report import audit_page
@@ -153,8 +154,22 @@ def test_an_opinion_adds_what_tells_the_class_and_what_is_taken_for_what(opinion
     assert "Hard to tell apart" in text
     assert re.search(r"acer fagus 7 /20 35 %", text.replace("\u00a0", " ")), text[-1500:]
     assert "the border alone: 33.3 %" in text
+    assert "a guess: 33.3 %" in text
     assert "the whole picture: 88.3 %" in text
     assert "What tells the class" not in words(page_of(make_catalog(), result()))
+
+
+def test_a_shortcut_is_drawn_with_its_interval(opinion: Opinion) -> None:
+    catalog = make_catalog()
+    records = tuple(replace(r, width=600 + 90 * catalog.classes.index(r.label)) for r in catalog.records)
+    catalog = replace(catalog, records=records)
+    found = find_shortcuts(catalog, replace(opinion, folds=np.arange(60, dtype=np.int64) // 3 % 5))
+    assert any("size" in finding.evidence for finding in found)
+    page = page_of(catalog, result(*found), opinion=opinion)
+    drawn = [finding.evidence.partition(" names the class")[0] for finding in found]
+    for name in drawn:
+        shown = re.search(rf"{re.escape(name)}: ([\d.]+) %", words(page))
+        assert shown or name.startswith("the border alone"), name
 
 
 def test_a_suggestion_stands_beside_the_label() -> None:

@@ -73,4 +73,4 @@ def _print(made: Multiplied) -> None:
     if made.left_out:
         typer.echo(f"{made.left_out} pictures are in no part and were left out")
     typer.echo(f"copies hold nothing new: scores still speak of {originals} training pictures")
-    console.print(Text(f"written to {made.folder}; use it with: budwood fit {made.folder}"))
+    console.print(Text(f"written to {made.folder}; use it with: budwood fit {made.table}"))

@@ -15,13 +15,15 @@ import typer
 
 from budwood.cli import options
 from budwood.cli.progress import progress
+from budwood.cli.reading import SIDE, Model
 
 if TYPE_CHECKING:
+    from budwood.data.audit import AuditResult
     from budwood.data.opinion import Opinion
     from budwood.data.records import Catalog, Finding
     from budwood.data.store import PictureStore
+    from budwood.events import Listener
 
-_SIDE = 320
 _PORT, _PORTS = 8000, 20
 _EVERYWHERE = ("0.0.0.0", "::")
 _NEEDED = ("fastapi", "uvicorn")
@@ -29,6 +31,7 @@ _NEEDED = ("fastapi", "uvicorn")
 
 def run(
     photos: options.Photos,
+    model: Model = False,
     check: Annotated[
         list[str] | None, typer.Option("--check", help="Only what this check found (may be repeated).")
     ] = None,
@@ -44,20 +47,26 @@ def run(
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Look at each finding in the browser and decide: keep, exclude or relabel. No picture file is changed."""
-    from budwood.cache import pictures_folder
-    from budwood.data.audit import audit
-    from budwood.data.scan import scan
-    from budwood.data.store import PictureStore
+    """Look at each finding in the browser and decide: keep, exclude or relabel. No picture file is changed.
 
+    budwood review photos/                      what the files themselves tell
+    budwood review photos/ --model              also suspects of wrong labels, outliers, with a network's opinion
+    budwood review photos/ --check label_error  one check only
+    """
     _check_options(check or [], token)
     with progress() as listen:
-        store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
-        catalog = scan(photos, store=store, listen=listen)
-        findings = audit(catalog, store, listen=listen).findings
-    chosen = tuple(finding for finding in findings if not check or finding.check in check)
+        store, catalog, result, opinion = _read(photos, model=model, listen=listen)
+    chosen = tuple(finding for finding in result.findings if not check or finding.check in check)
     serve_review(
-        photos, catalog, chosen, store=store, host=host, port=port, token=token or "", open_browser=open_browser
+        photos,
+        catalog,
+        chosen,
+        store=store,
+        opinion=opinion,
+        host=host,
+        port=port,
+        token=token or "",
+        open_browser=open_browser,
     )
 
 
@@ -114,6 +123,30 @@ def serve_review(
     serve(app, listening, started=_announcer(address, open_browser=open_browser, encrypted=is_loopback(host)))
     now = len(state.decisions)
     _say(f"{now} pictures decided upon ({now - before:+d}); decisions and ledger are in {place.path}")
+
+
+def _read(photos: Path, *, model: bool, listen: Listener) -> tuple[PictureStore, Catalog, AuditResult, Opinion | None]:
+    """Scan and audit the files as they are: a finding stays on its list, decided, when the review is started again."""
+    from budwood import machine
+    from budwood.cache import pictures_folder
+    from budwood.data.audit import add_opinion, audit
+    from budwood.data.scan import scan
+    from budwood.data.store import PictureStore
+
+    tuned = machine.tune_allocator() if model else False  # before torch is imported
+    store = PictureStore(pictures_folder(photos, side=SIDE), side=SIDE)
+    catalog = scan(photos, store=store, listen=listen)
+    result = audit(catalog, store, listen=listen)
+    if not model:
+        return store, catalog, result, None
+    from budwood.look import form_opinion
+    from budwood.prepare import Dataset
+    from budwood.recipe import load_recipe
+
+    dataset = Dataset(scanned=catalog, catalog=catalog.usable(), store=store, audit=result)
+    bf16 = machine.probe(tuned_allocator=tuned).bf16
+    opinion = form_opinion(dataset, load_recipe("probe"), bf16=bf16, listen=listen)
+    return store, catalog, add_opinion(result, dataset.catalog, opinion), opinion
 
 
 def _check_options(checks: list[str], token: str | None) -> None:

@@ -94,7 +94,7 @@ def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> t
 
     distinct = {r.pixel_digest: r for r in catalog.records if r.state == "ok"}
     records = sorted(distinct.values(), key=lambda record: record.path)
-    pictures = [store.fetch(catalog, record) for record in records]
+    planes = store.planes(catalog, records)
     return tuple(
         NearPair(
             first=records[pair.first].path,
@@ -102,5 +102,5 @@ def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> t
             similarity=pair.similarity,
             transform=pair.transform,
         )
-        for pair in near_duplicate_pairs(pictures, listen=listen)
+        for pair in near_duplicate_pairs(planes, listen=listen)
     )

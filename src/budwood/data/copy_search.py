@@ -1,167 +1,223 @@
 """Proposes, for each picture, the few others that it may be a copy, a flip, a turn or a crop of.
 
-This is the cheap first step of the near-duplicate search: low-resolution descriptors and an index. It promises to
-propose the true partner, not to be right about the others; `budwood.data.duplicates` verifies every proposal.
+This is the cheap first step of the near-duplicate search. It promises to propose the true partner, not to be right
+about the others; `budwood.data.duplicates` verifies every proposal.
 
-A picture as a whole, in its eight flips and turns, is looked up among fixed windows of all pictures. Descriptors are
-8 x 8 luma, normalised, then whitened by the statistics of the set itself: what all pictures share (the outline of
-a chest, the wall behind a hand) counts little, what sets them apart counts much. The index is an inverted file:
-each window lies in the cell of its nearest pivot, each look-up reads the few nearest cells (Sivic and Zisserman 2003;
-Jégou et al. 2011, without the quantiser).
+A picture as a whole, in its eight flips and turns, is looked up among 38 fixed windows of all pictures
+(`budwood.data.copy_descriptors`). The index is an inverted file: each window lies in one cell, each look-up reads four,
+and only what shares a cell is compared. A cell is a pair of pivots, one for each half of a descriptor (Babenko and
+Lempitsky 2012): 2 x 128 products choose among 16,384 cells. There are the more cells the more pictures, so the time
+for one picture hardly grows with the set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.registration import Planes, reading_weights
+from budwood.data.copy_descriptors import SIZE, Describer, crop_windows, learn_describer
+from budwood.data.registration import Planes
 
-_GRID = 8  # side of a descriptor. 8 x 8 with the windows below keeps the true partner within rank 10 in four sets
-_EDGE = 0.075  # step of the windows' edges, parts of the side; at .1, 3 % of the medical copies fell below rank 10
-_MOST_CUT = 0.3  # parts of a side that a crop may lose
-_SHIFT = 0.08  # windows that reach over the border find pictures shifted by 2-3 of 32 px
-_WHITENING = 0.35  # 0: plain correlation, 0.5: full whitening, which suffers more from windows not quite in place
-_RIDGE = 0.003  # of the largest variance; keeps noise directions small in sets of few pictures
-_LOWEST = 0.6  # planted copies score .83 or more at the first percentile (plants, hands, medical, cifar)
-_SAMPLE = 20_000  # descriptors that the whitening is computed from
-_READS = 16  # cells that a look-up reads; 32 found nothing more among 3,000 pictures of three sets
-_CHUNK = 4096  # descriptors compared with the pivots at once
-_BLOCK = 256  # pictures whose windows are held at once: 256 x 233 x 64 float32 = 15 MB
+_LOWEST = 0.78  # of 4,800 planted copies 2 % are not reached so: crops between the windows, shifts. More hits below
+_MEMBERS = 10  # pictures for each cell
+_PIVOTS = (4, 128)  # least and most pivots of a half: 16 to 16,384 cells, whose numbers fit 16 bits
+_ROUNDS = 3  # of k-means, for the pivots
+_BLOCK = 128  # pictures described at once: their planes fit the processor's cache
+_PART = 24_576  # pictures whose windows are held at once: 120 MB
+_SCORES = 1 << 18  # compared at once in a large cell: 1 MB
+_PENDING = 8  # hits a picture that wait to be ranked; in a set without crowds there are fewer
+_CROWDED = 64  # hits of one look-up in one cell; more are cut, or 2,000 near copies would give 10 million hits
 
 Progress = Callable[[int], None]
 Hits = NDArray[np.void]
-_HIT = np.dtype(
+HIT = np.dtype(
     [("whole", np.int32), ("owner", np.int32), ("turn", np.int8), ("window", np.int16), ("score", np.float32)]
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """Pivots of the cells and, for each cell, the look-ups (picture * 8 + turn) that read it."""
+class Members:
+    """What lies in cell c: ``vectors[rows[edges[c]:edges[c + 1]]]``; ``names``, like ``rows``, says whose they are."""
 
-    pivots: Planes
-    readers: tuple[NDArray[np.int64], ...]
-
-
-def crop_windows() -> Planes:
-    """All windows that are searched, ``[W, 4]`` as ``y0, y1, x0, x1`` in parts of the side; the first is the whole."""
-    cuts = [i * _EDGE for i in range(round(_MOST_CUT / _EDGE) + 1)]
-    spans = [(a, 1 - b) for a in cuts for b in cuts if 1 - b - a >= 1 - _MOST_CUT - 1e-6]
-    shifts = [(0.0, 1.0), (-_SHIFT, 1 - _SHIFT), (_SHIFT, 1 + _SHIFT)]
-    inner = [(*y, *x) for y in spans for x in spans]
-    return np.array(inner + [(*y, *x) for y in shifts for x in shifts][1:], np.float32)
+    vectors: Planes
+    rows: NDArray[np.int64]
+    names: NDArray[np.int64]
+    edges: NDArray[np.int64]
 
 
-def propose(planes: Planes, *, keep: int, progress: Progress) -> Hits:
-    """The ``keep`` likeliest partners of each plane in ``[N, S, S]``, best first within each ``whole``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The cells: pairs of pivots ``[K, D / 2]``, one for each half of a descriptor."""
+
+    first: Planes
+    second: Planes
+
+    def __len__(self) -> int:
+        return len(self.first) * len(self.second)
+
+    def cell(self, vectors: Planes) -> NDArray[np.uint16]:
+        """The cell ``[n]`` that each descriptor lies in."""
+        (one,) = _nearest(vectors[:, : SIZE // 2], self.first, count=1)
+        (two,) = _nearest(vectors[:, SIZE // 2 :], self.second, count=1)
+        return (one * len(self.second) + two).astype(np.uint16)
+
+    def four_cells(self, vectors: Planes) -> NDArray[np.uint16]:
+        """The cells ``[n, 4]`` of the two nearest pivots of each half."""
+        ones = _nearest(vectors[:, : SIZE // 2], self.first, count=2)
+        twos = _nearest(vectors[:, SIZE // 2 :], self.second, count=2)
+        return np.stack([one * len(self.second) + two for one in ones for two in twos], axis=1).astype(np.uint16)
+
+
+def propose(halves: NDArray[np.uint8], *, keep: int, pool: Executor, progress: Progress) -> Hits:
+    """The ``keep`` likeliest partners of each picture, best first within each ``whole``.
+
+    Args:
+        halves: ``[N, 32, 32]`` uint8.
+        keep: partners wanted; pictures with fewer that score at all have fewer.
+        pool: its threads share the work; their number does not change the result.
+        progress: told how many more pictures were described.
 
     Returns:
         Rows (whole, owner, turn, window, score): the whole picture, turned, resembles the owner's window.
     """
-    windows = crop_windows()
-    whitening = _whitening(planes, windows)
-    lookups = _unit(_turned_wholes(planes) @ whitening)
-    index = _build_index(lookups)
-    best, floor = np.empty(0, _HIT), np.full(len(planes), _LOWEST, np.float32)
-    for start, stop in _blocks(len(planes)):
-        described = _unit(_describe(planes[start:stop], windows) @ whitening)
-        fresh = _block_hits(lookups, described, index, floor=floor, start=start)
-        best = _keep_best(np.concatenate([best, fresh]), keep)
-        _raise_floor(floor, best, keep)
-        progress(stop - start)
-    return best
+    describer = learn_describer(halves)
+    blocks = (halves[block] for block in _blocks(0, len(halves)))
+    lookups = np.concatenate(list(pool.map(describer.turned_wholes, blocks)))
+    grid = _lay_grid(lookups)
+    readers = _readers(lookups, grid, pool)
+    best, floor = np.empty(0, HIT), np.full(len(halves), _LOWEST, np.float32)
+    pending: list[Hits] = []
+    for start in range(0, len(halves), _PART):
+        part = slice(start, min(len(halves), start + _PART))
+        members = _members(halves, part, describer=describer, grid=grid, pool=pool, progress=progress)
+        for cells in _rounds(len(grid)):
+            pending += pool.map(partial(_cell_hits, readers, members, floor=floor), cells)
+            if sum(map(len, pending)) > _PENDING * len(halves):
+                best, pending = _keep_best(np.concatenate([best, *pending]), keep), []
+                _raise_floor(floor, best, keep)
+    return _keep_best(np.concatenate([best, *pending]), keep)
 
 
-def _blocks(count: int) -> Iterator[tuple[int, int]]:
-    """Small blocks first: they raise the floor, so that later blocks yield few hits."""
-    start, size = 0, 16
-    while start < count:
-        stop = min(count, start + size)
-        yield start, stop
-        start, size = stop, min(_BLOCK, size * 2)
+def _blocks(start: int, stop: int) -> Iterator[slice]:
+    for first in range(start, stop, _BLOCK):
+        yield slice(first, min(stop, first + _BLOCK))
 
 
-def _describe(planes: Planes, windows: Planes) -> Planes:
-    """``[N, S, S]`` -> ``[N, W, 64]`` unit descriptors: every window is two of few rows' and columns' products."""
-    spans, place = np.unique(windows.reshape(-1, 2), axis=0, return_inverse=True)
-    rows, columns = place.reshape(-1, 2).T
-    strips = reading_weights(spans[:, 0], spans[:, 1], source=planes.shape[-1], side=_GRID)
-    flat = strips.reshape(-1, planes.shape[-1])
-    grid = (flat @ planes @ flat.T).reshape(len(planes), len(spans), _GRID, len(spans), _GRID)
-    chosen = grid[:, rows, :, columns, :].transpose(1, 0, 2, 3)
-    flat_grids = chosen.reshape(len(planes), len(windows), _GRID * _GRID).astype(np.float32, copy=False)
-    return _centred(flat_grids)
+def _lay_grid(lookups: Planes) -> Grid:
+    """Pivots by k-means on look-ups: as many that a cell holds few."""
+    pictures = len(lookups) // 8
+    count = int(np.clip(round((pictures / _MEMBERS) ** 0.5), *_PIVOTS))
+    some = lookups[np.sort(np.random.default_rng(1).permutation(len(lookups))[: 40 * count])]
+    return Grid(first=_pivots(some[:, : SIZE // 2], count), second=_pivots(some[:, SIZE // 2 :], count))
 
 
-def _turned_wholes(planes: Planes) -> Planes:
-    """``[N, S, S]`` -> ``[N * 8, 64]``: the descriptors of each whole plane in its eight flips and turns."""
-    whole = np.array([[0, 1, 0, 1]], np.float32)
-    parts = [_describe(planes[start:stop], whole) for start, stop in _blocks(len(planes))]
-    grids = np.concatenate(parts).reshape(-1, _GRID, _GRID)
-    return turns(grids).reshape(-1, _GRID * _GRID)
+def _pivots(halves: Planes, count: int) -> Planes:
+    pivots = halves[np.linspace(0, len(halves) - 1, count).astype(np.intp)]
+    for _ in range(_ROUNDS):
+        (near,) = _nearest(halves, pivots, count=1)
+        order = np.argsort(near, kind="stable")
+        edges = np.flatnonzero(np.diff(near[order], prepend=-1))
+        sizes = np.diff(np.append(edges, len(order)))
+        pivots[near[order][edges]] = np.add.reduceat(halves[order], edges, axis=0) / sizes[:, None]
+    return pivots
 
 
-def turns(grids: Planes) -> Planes:
-    """``[N, n, n]`` -> ``[N, 8, n, n]`` in the order of `budwood.data.duplicates.DIHEDRAL`."""
-    both = (grids, grids[:, :, ::-1])
-    return np.stack([np.rot90(both[k // 4], k % 4, axes=(1, 2)) for k in range(8)], axis=1)
-
-
-def _whitening(planes: Planes, windows: Planes) -> Planes:
-    """The ``[64, 64]`` map that makes the set's descriptors (in all turns) less alike."""
-    rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(planes))[: _SAMPLE // 8])
-    some = np.sort(rng.permutation(len(windows))[:8])
-    described = np.concatenate([_describe(planes[c : c + 1], windows[some])[0] for c in chosen])
-    grids = turns(described.reshape(-1, _GRID, _GRID)).reshape(-1, _GRID * _GRID)
-    variances, directions = np.linalg.eigh(grids.T @ grids / len(grids))
-    scale = (np.maximum(variances, 0) + _RIDGE * variances[-1] + 1e-9) ** -_WHITENING
-    result: Planes = (directions * scale).astype(np.float32)
+def _nearest(halves: Planes, pivots: Planes, *, count: int) -> list[NDArray[np.intp]]:
+    """The nearest pivot ``[n]`` of each half-descriptor, the second nearest, and so on."""
+    closeness = halves @ pivots.T
+    closeness -= np.einsum("kd,kd->k", pivots, pivots) / 2
+    result = [closeness.argmax(axis=1)]
+    while len(result) < count:
+        closeness[np.arange(len(closeness)), result[-1]] = -np.inf
+        result.append(closeness.argmax(axis=1))
     return result
 
 
-def _build_index(lookups: Planes) -> Index:
-    """Random look-ups serve as pivots: they lie as densely as the data and cost no clustering."""
-    cells = max(1, int(2 ** np.round(np.log2(len(lookups) / 64))))
-    reads = min(cells, _READS)
-    pivots = lookups[np.sort(np.random.default_rng(1).permutation(len(lookups))[:cells])]
-    near = _nearest(lookups, pivots, count=reads).ravel()
-    order = np.argsort(near, kind="stable")
-    edges = np.searchsorted(near[order], np.arange(1, cells))
-    return Index(pivots=pivots, readers=tuple(np.split(order // reads, edges)))
+def _readers(lookups: Planes, grid: Grid, pool: Executor) -> Members:
+    """For each cell the look-ups (picture * 8 + turn) that read it."""
+    blocks = (lookups[block] for block in _blocks(0, len(lookups)))
+    cells = np.concatenate(list(pool.map(grid.four_cells, blocks))).ravel()
+    order = np.argsort(cells, kind="stable")  # radix sort: the cells are 16-bit
+    edges = np.searchsorted(cells[order], np.arange(len(grid) + 1))
+    rows = order // 4
+    return Members(vectors=lookups, rows=rows, names=rows, edges=edges)
 
 
-def _nearest(vectors: Planes, pivots: Planes, *, count: int) -> NDArray[np.int64]:
-    """The ``count`` pivots nearest to each vector, in no particular order: ``[n, count]``."""
-    chunks = (vectors[k : k + _CHUNK] for k in range(0, len(vectors), _CHUNK))
-    parts = [np.argpartition(-(chunk @ pivots.T), count - 1, axis=1)[:, :count] for chunk in chunks]
-    return np.concatenate(parts)
+def _members(
+    halves: NDArray[np.uint8],
+    part: slice,
+    *,
+    describer: Describer,
+    grid: Grid,
+    pool: Executor,
+    progress: Progress,
+) -> Members:
+    """All windows (picture * W + window) of a part of the pictures, sorted by cell."""
+
+    def described(block: slice) -> tuple[Planes, NDArray[np.uint16]]:
+        found = describer.all_windows(halves[block])
+        return found, grid.cell(found)
+
+    width = len(crop_windows())
+    vectors = np.empty(((part.stop - part.start) * width, SIZE), np.float32)
+    cells = np.empty(len(vectors), np.uint16)
+    done = 0
+    for some, some_cells in pool.map(described, _blocks(part.start, part.stop)):
+        vectors[done : done + len(some)], cells[done : done + len(some)] = some, some_cells
+        done += len(some)
+        progress(len(some) // width)
+    order = np.argsort(cells, kind="stable")
+    edges = np.searchsorted(cells[order], np.arange(len(grid) + 1))
+    return Members(vectors=vectors, rows=order, names=order + part.start * width, edges=edges)
 
 
-def _block_hits(lookups: Planes, described: Planes, index: Index, *, floor: Planes, start: int) -> Hits:
-    """All (look-up, window) of one block that share a cell and score above the look-up's floor."""
-    flat = described.reshape(-1, described.shape[-1])
-    cell = _nearest(flat, index.pivots, count=1).ravel()
-    order = np.argsort(cell, kind="stable")
-    members = np.split(order, np.searchsorted(cell[order], np.arange(1, len(index.pivots))))
-    parts = [np.empty(0, _HIT)]
-    for lookup, member in zip(index.readers, members, strict=True):
-        if len(lookup) and len(member):
-            scores = lookups[lookup] @ flat[member].T
-            row, column = np.nonzero(scores > floor[lookup // 8][:, None])
-            parts.append(_hits(lookup[row], member[column], scores[row, column], described.shape[1], start))
-    return np.concatenate(parts)
+def _rounds(cells: int) -> Iterator[list[range]]:
+    """Small rounds first: they raise the floor, so that later rounds yield few hits in a crowded set."""
+    start, size = 0, max(16, cells // 32)
+    while start < cells:
+        stop = min(cells, start + size)
+        step = max(16, (stop - start) // 4)
+        yield [range(k, min(stop, k + step)) for k in range(start, stop, step)]
+        start, size = stop, size * 2
 
 
-def _hits(lookup: NDArray[np.int64], member: NDArray[np.int64], score: Planes, windows: int, start: int) -> Hits:
-    hits = np.empty(len(lookup), _HIT)
+def _cell_hits(readers: Members, members: Members, cells: range, *, floor: Planes) -> Hits:
+    """All (look-up, window) that share one of the cells and score above the look-up's floor."""
+    found = [np.empty(0, HIT)]
+    for cell in cells:
+        lookups = readers.rows[readers.edges[cell] : readers.edges[cell + 1]]
+        here = slice(members.edges[cell], members.edges[cell + 1])
+        vectors = members.vectors[members.rows[here]].T
+        if vectors.shape[1] == 0:
+            continue
+        step = max(1, _SCORES // vectors.shape[1])
+        for k in range(0, len(lookups), step):
+            some = lookups[k : k + step]
+            scores = readers.vectors[some] @ vectors
+            row, column = _above(scores, floor[some // 8])
+            if len(row):
+                found.append(_hits(some[row], members.names[here][column], scores[row, column]))
+    return np.concatenate(found)
+
+
+def _above(scores: Planes, floor: Planes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the scores above each row's floor; where that is a crowd, only each row's best."""
+    over = scores > floor[:, None]
+    if np.count_nonzero(over) > _CROWDED * len(scores) and scores.shape[1] > _CROWDED:
+        over &= scores >= np.partition(scores, -_CROWDED, axis=1)[:, -_CROWDED, None]
+    row, column = np.divmod(np.flatnonzero(over), scores.shape[1])
+    return row, column
+
+
+def _hits(lookup: NDArray[np.int64], member: NDArray[np.int64], score: Planes) -> Hits:
+    hits = np.empty(len(lookup), HIT)
     hits["whole"], hits["turn"] = np.divmod(lookup, 8)
-    hits["owner"], hits["window"] = np.divmod(member, windows)
-    hits["owner"] += start
+    hits["owner"], hits["window"] = np.divmod(member, len(crop_windows()))
     hits["score"] = score
     others: Hits = hits[hits["whole"] != hits["owner"]]
     return others
@@ -169,10 +225,9 @@ def _hits(lookup: NDArray[np.int64], member: NDArray[np.int64], score: Planes, w
 
 def _keep_best(hits: Hits, keep: int) -> Hits:
     """The best hit of each (whole, owner), and the ``keep`` best of these for each whole, best first."""
-    hits = hits[np.lexsort((-hits["score"], hits["owner"], hits["whole"]))]
-    new = np.ones(len(hits), bool)
-    new[1:] = (hits["whole"][1:] != hits["whole"][:-1]) | (hits["owner"][1:] != hits["owner"][:-1])
-    hits = hits[new]
+    pair = (hits["whole"].astype(np.int64) << 32) + hits["owner"]
+    order = np.lexsort((-hits["score"], pair))
+    hits = hits[order[np.flatnonzero(np.diff(pair[order], prepend=-1))]]
     hits = hits[np.lexsort((-hits["score"], hits["whole"]))]
     return hits[rank_in_whole(hits) < keep]
 
@@ -186,12 +241,3 @@ def rank_in_whole(hits: Hits) -> NDArray[np.int64]:
 def _raise_floor(floor: Planes, hits: Hits, keep: int) -> None:
     last = hits[rank_in_whole(hits) == keep - 1]
     floor[last["whole"]] = np.maximum(floor[last["whole"]], last["score"])
-
-
-def _centred(vectors: Planes) -> Planes:
-    return _unit(vectors - vectors.mean(-1, keepdims=True))
-
-
-def _unit(vectors: Planes) -> Planes:
-    result: Planes = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return result

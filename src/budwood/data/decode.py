@@ -27,7 +27,7 @@ from budwood.errors import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")  # MPO comes through JPEG
 MAX_PIXELS = 50_000_000
-VAST_PIXELS = 25_000_000
+VAST_PIXELS = 25_000_000  # where libjpeg gets no memory for a progressive picture, it reports damaged data
 MAX_FILE_BYTES = 256 * 2**20
 # A strip 1 pixel wide is legal below the pixel cap, but its resize to a square input would need gigabytes.
 MAX_ASPECT = 100
@@ -69,15 +69,17 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     """
     with _quiet_pillow():
         picture = open_picture(data, max_pixels=max_pixels)
-        with named_damage(picture.format):
+        try:
             pixels = picture.pixels()
+        except Exception as error:
+            raise damaged(error, picture.format) from error
     return Decoded(image=pixels, mode=picture.mode, format=picture.format)
 
 
 def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] = int) -> Picture:
     """Open and load one picture, in the colours and the orientation of the file.
 
-    Pillow's warnings are for the caller to silence, and later steps on the picture belong into `named_damage`.
+    Pillow's warnings are for the caller to silence, and later steps on the picture have errors for `damaged`.
 
     Args:
         data: the whole file.
@@ -93,25 +95,23 @@ def open_picture(data: bytes, *, max_pixels: int = MAX_PIXELS, before: Callable[
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     mode = image.mode  # of the file; loading may change it
     before(image.width * image.height)
-    # Where libjpeg gets no memory for all coefficients of a progressive picture, it reports damaged data.
-    vast = bool(image.info.get("progressive")) and image.width * image.height > VAST_PIXELS
-    with named_damage(f"{kind} (or a progressive one too large for the memory that is allowed)" if vast else kind):
+    try:
         image.load()
+    except Exception as error:
+        if image.info.get("progressive") and image.width * image.height > VAST_PIXELS:
+            kind += " (or a progressive one too large for the memory that is allowed)"
+        raise damaged(error, kind) from error
     return Picture(image, kind, mode, _orientation(image))
 
 
-@contextlib.contextmanager
-def named_damage(kind: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an `UnreadableImage` in few words."""
-    try:
-        yield
-    except UnreadableImage:
-        raise
-    except MemoryError as error:
-        raise UnreadableImage(f"decoding this {kind} takes more memory than is allowed") from error
-    except Exception as error:
-        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise UnreadableImage(f"{'truncated' if cut else 'damaged'} {kind}") from error
+def damaged(error: Exception, kind: str) -> UnreadableImage:
+    """What went wrong while pixels of a file of that kind were made, in few words."""
+    if isinstance(error, UnreadableImage):
+        return error
+    if isinstance(error, MemoryError):
+        return UnreadableImage(f"decoding this {kind} takes more memory than is allowed")
+    cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return UnreadableImage(f"{'truncated' if cut else 'damaged'} {kind}")
 
 
 def decode_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:

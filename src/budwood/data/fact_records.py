@@ -45,7 +45,7 @@ def records_of(entries: Sequence[Entry], rows: Rows, *, reasons: Mapping[int, st
         columns[name] = rows[name].astype("U8").tolist()
     columns["file_digest"] = _hex(rows["file_digest"], rows["num_bytes"] > 0)
     columns["pixel_digest"] = _hex(rows["pixel_digest"], readable)
-    records = _assembled(columns, count)
+    records = assembled(columns, count)
     for position, reason in reasons.items():
         records[position] = replace(records[position], reason=reason)
     return tuple(records)
@@ -59,8 +59,13 @@ def _hex(digests: NDArray[Any], present: NDArray[np.bool_]) -> list[str]:
     return found
 
 
-def _assembled(columns: Mapping[str, Sequence[object]], count: int) -> list[ImageRecord]:
-    """Records made column by column through their slots, which is what the generated ``__init__`` does in a row."""
+def assembled(columns: Mapping[str, Sequence[object]], count: int) -> list[ImageRecord]:
+    """Records made column by column through their slots, which is what the generated ``__init__`` does in a row.
+
+    Args:
+        columns: a value for each record under the name of each field; the types are the caller's promise.
+        count: of the records.
+    """
     records: list[ImageRecord] = list(map(object.__new__, repeat(ImageRecord, count)))
     for field in fields(ImageRecord):
         slot = getattr(ImageRecord, field.name)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
+from budwood.data.fact_records import assembled
 from budwood.data.records import Catalog, ImageRecord, State
 from budwood.errors import IntegrityError
 from budwood.files import write_bytes
@@ -25,10 +28,10 @@ def write_catalog(catalog: Catalog, path: Path) -> None:
     """Write ``catalog`` (without its root) to ``path`` as CSV, atomically."""
     text = io.StringIO(newline="")
     # Everything is quoted: a bare carriage return inside a name would else end the row.
+    plain = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writeheader()
-    for record in catalog.records:
-        writer.writerow({name: getattr(record, name) for name in COLUMNS})
+    plain.writerows(map(attrgetter(*COLUMNS), catalog.records))
     for name in sorted(set(catalog.classes) - {record.label for record in catalog.records}):
         writer.writerow({"label": name, "state": "class"})
     for line in catalog.ignored:
@@ -48,29 +51,42 @@ def read_catalog(path: Path, root: Path) -> Catalog:
         raise IntegrityError(f"{path} cannot be read as a catalog ({error})") from error
     if not rows or tuple(rows[0]) != COLUMNS:
         raise IntegrityError(f"{path} is not a catalog: its first line must be {','.join(COLUMNS)}")
-    records: list[ImageRecord] = []
-    labels: set[str] = set()
-    ignored: list[str] = []
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(COLUMNS):
-            raise IntegrityError(f"{path}: row {number} has {len(row)} fields, expected {len(COLUMNS)}")
-        values = dict(zip(COLUMNS, row, strict=True))
-        if values["state"] == "ignored":
-            ignored.append(values["reason"])
-            continue
-        labels.add(values["label"])
-        if values["state"] != "class":
-            records.append(_record(values, where=f"{path}: row {number}"))
+    lengths = list(map(len, rows))
+    if lengths.count(len(COLUMNS)) != len(rows):
+        number = next(i for i, length in enumerate(lengths) if length != len(COLUMNS))
+        raise IntegrityError(f"{path}: row {number + 1} has {lengths[number]} fields, expected {len(COLUMNS)}")
+    state = COLUMNS.index("state")
+    ignored = [row[COLUMNS.index("reason")] for row in rows[1:] if row[state] == "ignored"]
+    labels = {row[COLUMNS.index("label")] for row in rows[1:] if row[state] != "ignored"}
+    numbers = [i for i, row in enumerate(rows) if i and row[state] not in ("ignored", "class")]
+    records = _records([rows[i] for i in numbers], where=lambda i: f"{path}: row {numbers[i] + 1}")
     return Catalog(root=root, records=tuple(records), classes=tuple(sorted(labels)), ignored=tuple(ignored))
 
 
-def _record(values: dict[str, str], *, where: str) -> ImageRecord:
-    if values["state"] not in get_args(State):
-        raise IntegrityError(f"{where}: the state {values['state']!r} is none of {', '.join(get_args(State))}")
-    typed: dict[str, str | int | float] = dict(values)
+def _records(rows: list[list[str]], *, where: Callable[[int], str]) -> list[ImageRecord]:
+    """The records of rows of as many fields as there are columns; ``where`` tells the place of a row in errors."""
+    if not rows:
+        return []
+    columns: dict[str, Sequence[object]] = {}
+    for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        kind = int if name in _INTEGERS else float if name in _FLOATS else str
+        columns[name] = _typed(values, kind, where=where)
+    states = get_args(State)
+    for i, state in enumerate(columns["state"]):
+        if state not in states:
+            raise IntegrityError(f"{where(i)}: the state {state!r} is none of {', '.join(states)}")
+    return assembled(columns, len(rows))
+
+
+def _typed(values: Sequence[str], kind: Callable[[str], object], *, where: Callable[[int], str]) -> Sequence[object]:
+    if kind is str:
+        return values
     try:
-        typed.update({name: int(values[name]) for name in _INTEGERS})
-        typed.update({name: float(values[name]) for name in _FLOATS})
-    except ValueError as error:
-        raise IntegrityError(f"{where}: {error}") from error
-    return ImageRecord(**typed)  # type: ignore[arg-type]  # each field was given its type above
+        return list(map(kind, values))
+    except ValueError:
+        for i, value in enumerate(values):
+            try:
+                kind(value)
+            except ValueError as error:
+                raise IntegrityError(f"{where(i)}: {error}") from error
+        raise

@@ -14,17 +14,30 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
 
+_WHOLE = np.array([[0, 1, 0, 1]], np.float32)
 _OVERHANG = 0.14  # how far a window may reach over the border, parts of the side: shifts of 3 in 32 px
 _SHORTEST = 0.62  # shortest window side that the refinement may reach; crops keep at least .7
 _STEP_LIMIT = 0.05  # largest move of centre or half-length in one step, parts of the side
+_FIRST_SIDE, _FIRST_RIM = 24, 2  # samples of the quick look, and how many of them at the rim are left out
 _DETAIL_SIDE = 32  # samples; finer detail does not survive quality 20 or half size in pictures of 32 px
 _NOISE = 4.0  # grey levels; detail weaker than this is mostly JPEG noise
 _RIM = 3  # samples of 32: the widest frame or shift that is looked for, 3 px of 32
 _ACTIVE = 0.35  # of the evened detail: the root mean square is then about 1.5 grey levels
 
 
+def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rounded means of 2 x 2: ``[B, S, S]`` -> ``[B, S / 2, S / 2]``."""
+    neighbours = np.ascontiguousarray(planes).view(np.uint16)  # seven times faster than the same in float32
+    sums = (neighbours & 255) + (neighbours >> 8)
+    squares = sums[:, 0::2] + sums[:, 1::2]
+    return ((squares + 2) >> 2).astype(np.uint8)
+
+
 def sample(planes: Planes, windows: Planes, side: int) -> Planes:
-    """Resample windows ``[B, 4]`` of planes ``[B, S, S]`` to ``[B, side, side]``, anti-aliased, edges repeated."""
+    """Resample windows ``[B, 4]`` of planes ``[B, S, S]`` to ``[B, side, side]``, anti-aliased, edges repeated.
+
+    One window ``[1, 4]`` serves all planes.
+    """
     rows = reading_weights(windows[:, 0], windows[:, 1], source=planes.shape[-1], side=side)
     columns = reading_weights(windows[:, 2], windows[:, 3], source=planes.shape[-1], side=side)
     return (rows @ planes @ columns.transpose(0, 2, 1)).astype(np.float32, copy=False)
@@ -56,8 +69,7 @@ def refine(
     Returns:
         The best windows met, ``[B, 4]``, and their correlations, ``[B]``, -1 to 1.
     """
-    whole = np.tile(np.array([0, 1, 0, 1], np.float32), (len(windows), 1))
-    target = band_pass(sample(templates, whole, side), fine=0.8, coarse=coarse)
+    target = band_pass(sample(templates, _WHOLE, side), fine=0.8, coarse=coarse)
     best, score = windows.copy(), np.full(len(windows), -1, np.float32)
     for step in range(steps + 1):
         moved = band_pass(sample(planes, windows, side), fine=0.8, coarse=coarse)
@@ -68,6 +80,52 @@ def refine(
         if step < steps:
             windows = _moved(windows, _newton_step(target, moved, mask, windows))
     return best, score
+
+
+def first_order_likeness(
+    templates: NDArray[np.uint8], planes: NDArray[np.uint8], windows: Planes, chosen: NDArray[np.int16]
+) -> Planes:
+    """What the correlation would be after the best small move of the windows, to first order.
+
+    The tangent distance (Simard et al. 1993): how much of what a window shows lies in the span of the template and of
+    its derivatives by the four numbers of a window. It costs a tenth of `refine`, and returns no windows.
+
+    Args:
+        templates: ``[B, S, S]``, each as a whole.
+        planes: ``[B, S, S]``.
+        windows: ``[W, 4]``; their reading weights are computed once.
+        chosen: ``[B]``, the window of each plane.
+
+    Returns:
+        ``[B]``, 0-1; 0 where the contrast is reversed.
+    """
+    rows = reading_weights(windows[:, 0], windows[:, 1], source=planes.shape[-1], side=_FIRST_SIDE)
+    columns = reading_weights(windows[:, 2], windows[:, 3], source=planes.shape[-1], side=_FIRST_SIDE)
+    seen = rows[chosen] @ planes.astype(np.float32) @ columns.transpose(0, 2, 1)[chosen]
+    target = band_pass(sample(templates.astype(np.float32), _WHOLE, _FIRST_SIDE), fine=0.8, coarse=3.0)
+    inner = slice(_FIRST_RIM, -_FIRST_RIM)
+    goal = band_pass(seen, fine=0.8, coarse=3.0)[:, inner, inner].reshape(len(seen), -1)
+    span = _tangents(target)[:, :, inner, inner].reshape(len(target), 5, -1)
+    normal = span @ span.transpose(0, 2, 1)
+    normal += (1e-3 * np.einsum("bii->bi", normal) + 1e-6)[:, :, None] * np.eye(5, dtype=np.float32)
+    right = span @ goal[:, :, None]
+    weights = np.linalg.solve(normal, right)
+    explained = np.einsum("bij,bij->b", weights, right) / np.maximum(np.einsum("bi,bi->b", goal, goal), 1e-9)
+    result: Planes = np.sqrt(np.clip(explained, 0, 1)) * (weights[:, 0, 0] > 0)
+    return result
+
+
+def _tangents(images: Planes) -> Planes:
+    """``[B, n, n]`` -> ``[B, 5, n, n]``: the images, and how they change as they move and stretch; 0 at the rim."""
+    side = images.shape[-1]
+    at = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
+    result = np.zeros((len(images), 5, side, side), np.float32)
+    result[:, 0] = images
+    np.subtract(images[:, 2:], images[:, :-2], out=result[:, 1, 1:-1])
+    np.subtract(images[:, :, 2:], images[:, :, :-2], out=result[:, 2, :, 1:-1])
+    np.multiply(result[:, 1], at[:, None], out=result[:, 3])
+    np.multiply(result[:, 2], at, out=result[:, 4])
+    return result
 
 
 def _newton_step(target: Planes, moved: Planes, mask: Planes, windows: Planes) -> Planes:
@@ -124,6 +182,7 @@ def _gaussian(side: int, sigma: float) -> Planes:
     """A ``[side, side]`` matrix that smooths a column; rows sum to 1, so the border does not darken."""
     distance = np.arange(side)[:, None] - np.arange(side)
     weights = np.exp(-0.5 * (distance / sigma) ** 2)
+    weights[weights < 1e-6] = 0  # denormal numbers made every product 40 times slower
     result: Planes = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
     return result
 
@@ -135,8 +194,7 @@ def detail_likeness(templates: Planes, planes: Planes, windows: Planes) -> Plane
     no more than the faint texture inside it. The better of two values counts, with and without the rim: a frame
     drawn around one of the two must not hide a copy.
     """
-    whole = np.tile(np.array([0, 1, 0, 1], np.float32), (len(windows), 1))
-    first = _even_detail(sample(templates, whole, _DETAIL_SIDE))
+    first = _even_detail(sample(templates, _WHOLE, _DETAIL_SIDE))
     second = _even_detail(sample(planes, windows, _DETAIL_SIDE))
     mask = inside(windows, _DETAIL_SIDE)
     rimless = _rimless(mask)
@@ -155,8 +213,7 @@ def _rimless(mask: Planes) -> Planes:
 
 def detail_activity(planes: Planes) -> Planes:
     """The part of each plane ``[N, S, S]`` that shows detail above the noise: ``[N]``, 0-1, of 8 x 8 cells."""
-    whole = np.tile(np.array([0, 1, 0, 1], np.float32), (len(planes), 1))
-    detail = _even_detail(sample(planes, whole, _DETAIL_SIDE))
+    detail = _even_detail(sample(planes, _WHOLE, _DETAIL_SIDE))
     cell = _DETAIL_SIDE // 8
     strength = np.sqrt((detail**2).reshape(-1, 8, cell, 8, cell).mean(axis=(2, 4)))
     result: Planes = (strength > _ACTIVE).mean(axis=(1, 2)).astype(np.float32)

@@ -24,11 +24,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from budwood.data.decode import named_damage, open_picture, read_picture
+from budwood.data.decode import damaged, open_picture, read_picture
 from budwood.data.facts import PACKED
 from budwood.data.measures import measure
 from budwood.data.planes import LOOK_SIDE, look_digest, plane_bytes
-from budwood.errors import UnreadableImage
 
 READY = b"budwood worker ready\n"
 HEAD = struct.Struct("<III")  # bytes of reason, of the picture, of the plane
@@ -104,7 +103,7 @@ def main(turn_file: str, note_file: str, side: int) -> None:
                 note[0] = number
                 decoded.append(_decoded(os.fsdecode(name), side=side, turn=turn))
             note[0] = NO_NAME
-            answers = [part for one in decoded for part in _answer(one)]
+            answers = _answers(decoded)
             _clock(0)
             _write(sink, [LENGTH.pack(sum(map(len, answers))), *answers])
     os._exit(0)  # nothing is left to tidy up
@@ -125,20 +124,18 @@ def _decoded(place: str, *, side: int, turn: Turn) -> Decoded:
             turn.take()
             _clock(SECONDS + LARGE_SECONDS_PER_PIXEL * (num_pixels - LARGE_PIXELS))
 
-    data, stamp = b"", (0, 0, 0)
+    data, stamp, kind = b"", (0, 0, 0), "file"
     _clock(SECONDS)
     try:
         data, status = read_picture(place)
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         picture = open_picture(data, before=before)
-        with named_damage(picture.format):
-            kept = look = picture.reduced(LOOK_SIDE)
-            if side and side != LOOK_SIDE and min(picture.size) > min(side, LOOK_SIDE):
-                kept = picture.reduced(side)
-    except UnreadableImage as error:
-        return Decoded(stamp, len(data), _sha256(data), str(error))
+        kind = picture.format
+        kept = look = picture.reduced(LOOK_SIDE)
+        if side and side != LOOK_SIDE and min(picture.size) > min(side, LOOK_SIDE):
+            kept = picture.reduced(side)
     except Exception as error:
-        return Decoded(stamp, len(data), _sha256(data), f"cannot be read ({type(error).__name__}: {error})")
+        return Decoded(stamp, len(data), _sha256(data), str(damaged(error, kind)))
     finally:
         turn.give_back()
     stored = kept if side else None
@@ -149,27 +146,38 @@ def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest() if data else b""
 
 
-def _answer(one: Decoded) -> list[bytes]:
-    """HEAD, facts, reason, picture and plane of one file."""
-    given = (*one.stamp, one.num_bytes, one.file_digest)
-    if one.look is None:
-        words = one.reason.encode("utf-8", "backslashreplace")
-        return [HEAD.pack(len(words), 0, 0), PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *[0.0] * 7), words]
-    width, height = one.size
-    look = one.look.tobytes()
-    digest = look_digest(look, height=height, width=width)
-    stored, plane, columns, rows, check = b"", b"", 0, 0, digest
-    if one.kept is not None:
-        columns, rows = one.kept.size
-        plane = plane_bytes(one.kept)
-        stored = look
-        if one.kept is not one.look:
+def _answers(group: list[Decoded]) -> list[bytes]:
+    """HEAD, facts, reason, picture and plane of each file.
+
+    Step by step for all of them: code and data of one step then stay in the processor's cache.
+    """
+    looks = [one.look.tobytes() if one.look is not None else b"" for one in group]
+    digests = [look_digest(k, height=one.size[1], width=one.size[0]) for one, k in zip(group, looks, strict=True)]
+    measures = [_measured(one.look, look) for one, look in zip(group, looks, strict=True)]
+    planes = [plane_bytes(one.kept) if one.kept is not None else b"" for one in group]
+    parts = []
+    for one, look, digest, measured, plane in zip(group, looks, digests, measures, planes, strict=True):
+        given = (*one.stamp, one.num_bytes, one.file_digest)
+        if one.look is None:
+            words = one.reason.encode("utf-8", "backslashreplace")
+            facts = PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *measured)
+            parts += [HEAD.pack(len(words), 0, 0), facts, words]
+            continue
+        (width, height), (columns, rows) = one.size, one.kept.size if one.kept is not None else (0, 0)
+        stored, check = look if one.kept is not None else b"", digest
+        if one.kept is not one.look and one.kept is not None:
             stored = one.kept.tobytes()
             check = look_digest(stored, height=height, width=width)
-    measures = measure(np.frombuffer(look, np.uint8).reshape(one.look.height, one.look.width, 3))
-    described = (digest, width, height, one.mode.encode(), one.format.encode())
-    facts = PACKED.pack(1, *given, *described, rows, columns, int.from_bytes(check[:8], "little"), *measures)
-    return [HEAD.pack(0, len(stored), len(plane)), facts, stored, plane]
+        described = (digest, width, height, one.mode.encode(), one.format.encode())
+        facts = PACKED.pack(1, *given, *described, rows, columns, int.from_bytes(check[:8], "little"), *measured)
+        parts += [HEAD.pack(0, len(stored), len(plane)), facts, stored, plane]
+    return parts
+
+
+def _measured(look: Image.Image | None, pixels: bytes) -> tuple[float, ...]:
+    if look is None:
+        return (0.0,) * 7
+    return measure(np.frombuffer(pixels, np.uint8).reshape(look.height, look.width, 3))
 
 
 def _private_pipes() -> tuple[int, int]:
@@ -199,6 +207,8 @@ def _clock(seconds: float) -> None:
 
 
 def _write(sink: int, parts: list[bytes]) -> None:
-    left = memoryview(b"".join(parts))
-    while left:
-        left = left[os.write(sink, left) :]
+    done = os.writev(sink, parts) if hasattr(os, "writev") else 0
+    if done < sum(map(len, parts)):
+        left = memoryview(b"".join(parts))[done:]
+        while left:
+            left = left[os.write(sink, left) :]

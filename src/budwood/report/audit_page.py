@@ -6,6 +6,7 @@ It shows what `data.audit` found and judges nothing itself. Names of files and c
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.data.audit import SEVERITIES, AuditResult
+from budwood.data.checks.shortcuts import MIN_PER_CLASS, Score, balanced
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding, ImageRecord, Severity
-from budwood.evaluation.intervals import wilson
+from budwood.evaluation.intervals import Interval
 from budwood.evaluation.metrics import Estimate
 from budwood.report import audit_plots, plots
 from budwood.report.audit_plots import Clue, Measure
@@ -31,6 +33,9 @@ _EXAMPLES, _CLASSES_WITH_EXAMPLES = 6, 40
 _CLASSES_DRAWN = 80  # beyond, only the smallest classes are drawn
 _CONFUSIONS = 15
 _LONG = 400  # characters of one sentence of evidence
+
+# How `data.checks.shortcuts` words what it found: the clue, the share, the ends of its interval. Percents.
+_SHORTCUT = re.compile(r"(.+?) names the class of (\d+) % .*?interval (\d+)-(\d+) %", re.DOTALL)
 
 Pictures = Callable[[str], "bytes | None"]
 
@@ -146,7 +151,7 @@ def render_audit(
     dataset = _dataset(catalog, album)
     readable = [record for record in catalog.records if record.state == "ok"]
     measured = _measures(readable, result.findings)
-    clues = _clues(readable, opinion) if opinion else ()
+    clues = _clues(readable, result.findings, opinion) if opinion else ()
     page = (
         environment()
         .get_template("audit.html.j2")
@@ -310,23 +315,37 @@ def _answers(
     return tuple((labels[path], opinion.classes[k]) for path, k in rows if path in labels)
 
 
-def _clues(records: Sequence[ImageRecord], opinion: Opinion) -> tuple[Clue, ...]:
-    """How often the whole picture, its border alone, and no look at all name the class right."""
-    answers = _answers(records, opinion, opinion.probs)
-    if not answers:
+def _clues(records: Sequence[ImageRecord], findings: Sequence[Finding], opinion: Opinion) -> tuple[Clue, ...]:
+    """How often the whole picture, its border, the clues that the audit found, and guessing name the class right."""
+    whole = _score(_answers(records, opinion, opinion.probs))
+    if whole is None:
         return ()
-    made = [Clue(name="the whole picture", found=_share(answers), kind="subject")]
+    made = [Clue(name="the whole picture", found=_estimate(whole.value, whole.low, whole.high), kind="subject")]
     if opinion.border_probs is not None:
-        made.append(Clue(name="the border alone", found=_share(_answers(records, opinion, opinion.border_probs))))
-    commonest = Counter(label for label, _ in answers).most_common(1)[0][0]
-    guesses = tuple((label, commonest) for label, _ in answers)
-    made.append(Clue(name="always the commonest class", found=_share(guesses), kind="chance"))
+        border = _score(_answers(records, opinion, opinion.border_probs))
+        if border is not None:
+            made.append(Clue(name="the border alone", found=_estimate(border.value, border.low, border.high)))
+    for finding in findings:
+        said = _SHORTCUT.match(finding.evidence) if finding.check == "shortcut" else None
+        if said and not said[1].startswith("the border alone"):  # that one is drawn in any case
+            made.append(Clue(name=said[1], found=_estimate(*(int(said[k]) / 100 for k in (2, 3, 4)))))
+    made.append(Clue(name="a guess", found=_estimate(whole.chance, whole.chance, whole.chance), kind="chance"))
     return tuple(made)
 
 
-def _share(answers: Sequence[tuple[str, str]]) -> Estimate:
-    right = sum(label == answer for label, answer in answers)
-    return Estimate(value=right / len(answers), interval=wilson(right, len(answers)))
+def _score(answers: Sequence[tuple[str, str]]) -> Score | None:
+    """The score that `shortcuts` gives, on the classes that it asks about."""
+    counts = Counter(label for label, _ in answers)
+    names = {name: k for k, name in enumerate(sorted(n for n in counts if counts[n] >= MIN_PER_CLASS))}
+    asked = [(label, answer) for label, answer in answers if label in names]
+    if len(names) < 2:
+        return None
+    hits = np.array([label == answer for label, answer in asked])
+    return balanced(hits, np.array([names[label] for label, _ in asked], np.int64))
+
+
+def _estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, interval=Interval(low=low, high=high))
 
 
 def _confusions(records: Sequence[ImageRecord], opinion: Opinion) -> tuple[Confusion, ...]:

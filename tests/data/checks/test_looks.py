@@ -75,6 +75,11 @@ def test_pale_picture_is_found(contrast: float, found: bool, record: Make, many:
     assert paths(find_low_contrast(catalog_of(*many(100), record("a/x", contrast=contrast)))) == ["a/x"] * found
 
 
+def test_a_dark_picture_is_not_called_pale(record: Make, many: Many, catalog_of: Collect) -> None:
+    dark = record("a/x", brightness=10.0, contrast=4.0)
+    assert find_low_contrast(catalog_of(*many(100), dark)) == []
+
+
 def test_data_that_are_pale_throughout_stay_unflagged(record: Make, many: Many, catalog_of: Collect) -> None:
     pale = [replace(r, contrast=r.contrast / 5) for r in many(100)]
     assert find_low_contrast(catalog_of(*pale, record("a/x", contrast=7.0))) == []

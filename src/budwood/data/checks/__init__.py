@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from budwood.data.checks.classes import find_class_counts
+from budwood.data.checks.classes_apart import find_confusable_classes
 from budwood.data.checks.dimensions import find_odd_aspect, find_odd_dimensions
 from budwood.data.checks.duplicates import (
     NearPair,
@@ -21,8 +22,11 @@ from budwood.data.checks.duplicates import (
     find_repeated_pictures,
 )
 from budwood.data.checks.files import find_odd_format, find_odd_mode, find_unreadable
+from budwood.data.checks.labels import find_label_errors
 from budwood.data.checks.light import find_colour_cast, find_strong_shadow
+from budwood.data.checks.outliers import find_outliers
 from budwood.data.checks.quality import find_blurred, find_low_contrast, find_too_bright, find_too_dark
+from budwood.data.checks.shortcuts import find_shortcuts
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 
@@ -40,14 +44,18 @@ __all__ = [
     "find_class_counts",
     "find_colour_cast",
     "find_conflicting_labels",
+    "find_confusable_classes",
     "find_exact_duplicates",
+    "find_label_errors",
     "find_low_contrast",
     "find_near_duplicates",
     "find_odd_aspect",
     "find_odd_dimensions",
     "find_odd_format",
     "find_odd_mode",
+    "find_outliers",
     "find_repeated_pictures",
+    "find_shortcuts",
     "find_strong_shadow",
     "find_too_bright",
     "find_too_dark",
@@ -80,4 +88,9 @@ PAIR_CHECKS: dict[str, PairCheck] = {
     "repeated_picture": find_repeated_pictures,
 }
 
-OPINION_CHECKS: dict[str, OpinionCheck] = {}
+OPINION_CHECKS: dict[str, OpinionCheck] = {
+    "confusable_classes": find_confusable_classes,
+    "label_error": find_label_errors,
+    "outlier": find_outliers,
+    "shortcut": find_shortcuts,
+}

@@ -18,7 +18,9 @@ from budwood.data.records import Catalog, Finding, Severity
 
 MIN_PICTURES = 5  # of a class: with fewer, the network cannot know it, and each picture would be a suspect
 MOST_NAMED = 0.2  # of the pictures: a network that doubts more of the labels does not know these classes
-SURE = 0.05  # a label less probable than this, against a confident other class, is a warning, not a hint
+# A label less probable than this is a warning, not a hint. With 5 % of the labels swapped, .69 of such warnings were
+# right where the network knows .74 of the labels (field photographs of plants), .94 where it knows .94 (hand signs).
+SURE = 0.02
 
 Probs = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -28,12 +30,11 @@ def find_label_errors(catalog: Catalog, opinion: Opinion) -> list[Finding]:
     """One finding per suspect, with the likelier class as its suggestion; the score is the doubt, 0-1."""
     records, rows, labels = judged(catalog, opinion)
     probs = opinion.probs[rows]
-    reached = confident_classes(probs, labels)
     findings = []
     for row in suspect_labels(probs, labels).tolist():
         own, best = float(probs[row, labels[row]]), int(probs[row].argmax())
         name, likelier = opinion.classes[labels[row]], opinion.classes[best]
-        severity: Severity = "warning" if own < SURE and reached[row] == best else "info"
+        severity: Severity = "warning" if own < SURE else "info"
         evidence = (
             f'labelled "{name}" ({_share(own)}); {opinion.backbone or "the network"}, trained without it,'
             f' says "{likelier}" ({_share(float(probs[row, best]))})'

@@ -18,6 +18,7 @@ MIN_DISTANCE = 30.0  # grey levels from the median, whatever the spread: dark da
 FAR = 4.0  # robust spreads from the median; a normal tail has 1 in 30,000 there
 PALE = 20.0  # grey levels of contrast: beyond it a picture is not pale, whatever the others are like
 FLAT = 10.0  # grey levels of contrast: below it a picture is pale, however much the others vary
+PALE_SHARE = 0.25  # of the brightness: a dark picture with more contrast is only dark
 BLANK = 3.0  # grey levels of contrast: too little to say whether it is sharp
 SOFT = 0.4  # sharpness after a blur of 1.5 pixels or more, in pictures of any subject that were looked at
 LESS = 0.6  # of the median: contrast or sharpness must fall below it
@@ -41,7 +42,9 @@ def find_low_contrast(catalog: Catalog) -> list[Finding]:
     values = column(records, "contrast")
     median = float(np.median(values))
     far = -deviations(np.log(values + 1), class_masks(records), least=0.05)
-    flagged = (values < PALE) & (values < LESS * median) & ((far > FAR) | (values < FLAT))
+    brightness = column(records, "brightness")
+    only_dark = (brightness < DARK) & (values > PALE_SHARE * brightness)
+    flagged = (values < PALE) & (values < LESS * median) & ((far > FAR) | (values < FLAT)) & ~only_dark
     return one_each(
         "low_contrast",
         records,
