@@ -13,12 +13,12 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from budwood import cache
-from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
 from budwood.data.preprocess import Preprocess
@@ -60,17 +60,18 @@ class BlankMiddle(nn.Module):
     def __init__(self, network: nn.Module, *, size: int) -> None:
         super().__init__()
         self.network = network
-        self.ring = ring_width(size)
+        ring = ring_width(size)
+        middle = torch.zeros(size, size, dtype=torch.bool)
+        middle[ring:-ring, ring:-ring] = True
+        self.register_buffer("middle", middle, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, S, S]`` -> what the network makes of them without their middles."""
-        ring = self.ring
-        inner = images[:, :, ring:-ring, ring:-ring]
-        outer = images.float().sum((2, 3)) - inner.float().sum((2, 3))
-        count = images[0, 0].numel() - inner[0, 0].numel()
-        blanked = images.clone()
-        blanked[:, :, ring:-ring, ring:-ring] = (outer / count)[:, :, None, None].to(images.dtype)
-        out: Tensor = self.network(blanked)
+        middle: Tensor = self.get_buffer("middle")
+        # Not the sum of all less that of the middle: the rounding would let a trace of the middle through.
+        border = images.float().masked_fill(middle, 0.0).sum((2, 3)) / (~middle).sum()
+        blanked = torch.where(middle, border[:, :, None, None].to(images.dtype), images)
+        out: Tensor = self.network(blanked.contiguous(memory_format=torch.channels_last))
         return out
 
 
@@ -118,9 +119,7 @@ def form_opinion(
     )
     views = MIRROR_VIEWS if spec.mirror else MIRROR_VIEWS[:1]
     features = _features(source, pixels, dataset, views=views, step="look", listen=listen)
-    groups = tied_groups(catalog, dataset.audit.groups)
-    tied = replace(dataset, audit=replace(dataset.audit, groups=groups))
-    folds = head_folds(tied, pixels, num_folds=recipe.head.folds, seed=recipe.seed)
+    folds = head_folds(dataset, pixels, num_folds=recipe.head.folds, seed=recipe.seed)
     border = None
     if spec.border:
         border = _features(blanked(source), pixels, dataset, views=(0,), step="look at borders", listen=listen)

@@ -101,6 +101,13 @@ def opinion() -> Opinion:
     )
 
 
+@pytest.fixture
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the plots out where a test is about the words: drawing is nearly all of a page's time."""
+    for module in ("plots", "audit_plots"):
+        monkeypatch.setattr(f"budwood.report.{module}.to_svg", lambda figure, name, *, alt: "<svg></svg>")
+
+
 @pytest.mark.parametrize("check", sorted({*CHECKS, *PAIR_CHECKS, *OPINION_CHECKS}))
 def test_every_check_has_words(check: str) -> None:
     found = CHECK_WORDS[check]
@@ -109,6 +116,7 @@ def test_every_check_has_words(check: str) -> None:
     assert found.remedy.endswith(".")
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_check_without_words_is_called_by_its_name() -> None:
     assert words_of("brand_new").title == "Brand new"
     catalog = make_catalog()
@@ -172,6 +180,7 @@ def test_a_shortcut_is_drawn_with_its_interval(opinion: Opinion) -> None:
         assert shown or name.startswith("the border alone"), name
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_suggestion_stands_beside_the_label() -> None:
     catalog = make_catalog()
     path = next(r.path for r in catalog.records if r.label == "acer")
@@ -179,6 +188,7 @@ def test_a_suggestion_stands_beside_the_label() -> None:
     assert re.search(r"acer betula ?\?", text)
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_what_is_not_shown_is_counted() -> None:
     catalog = make_catalog(300)
     paths = [r.path for r in catalog.records if r.state == "ok"]
@@ -209,6 +219,7 @@ def test_equal_values_everywhere_make_a_page() -> None:
     assert "<svg" in page_of(replace(make_catalog(), records=same), result())
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_ten_thousand_pictures_with_findings_of_every_check_stay_below_15_megabytes() -> None:
     catalog = make_catalog(10_000, tuple(f"class {k}" for k in range(300)))
     paths = [r.path for r in catalog.records if r.state == "ok"]
@@ -228,6 +239,7 @@ def test_ten_thousand_pictures_with_findings_of_every_check_stay_below_15_megaby
     assert "found no room on this page" in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_picture_that_is_no_picture_is_not_embedded() -> None:
     catalog = make_catalog()
     found = result(single("too_dark", catalog.records[0].path))

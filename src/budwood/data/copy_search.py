@@ -86,8 +86,7 @@ def propose(halves: NDArray[np.uint8], *, keep: int, pool: Executor, progress: P
         Rows (whole, owner, turn, window, score): the whole picture, turned, resembles the owner's window.
     """
     describer = learn_describer(halves)
-    blocks = (halves[block] for block in _blocks(0, len(halves)))
-    lookups = np.concatenate(list(pool.map(describer.turned_wholes, blocks)))
+    lookups = _lookups(halves, describer, pool)
     grid = _lay_grid(lookups)
     readers = _readers(lookups, grid, pool)
     best, floor = np.empty(0, HIT), np.full(len(halves), _LOWEST, np.float32)
@@ -106,6 +105,17 @@ def propose(halves: NDArray[np.uint8], *, keep: int, pool: Executor, progress: P
 def _blocks(start: int, stop: int) -> Iterator[slice]:
     for first in range(start, stop, _BLOCK):
         yield slice(first, min(stop, first + _BLOCK))
+
+
+def _lookups(halves: NDArray[np.uint8], describer: Describer, pool: Executor) -> Planes:
+    """The descriptors ``[N * 8, D]`` of the wholes in all turns."""
+    result = np.empty((len(halves), 8 * SIZE), np.float32)
+
+    def describe(block: slice) -> None:
+        result[block] = describer.turned_wholes(halves[block]).reshape(-1, 8 * SIZE)
+
+    list(pool.map(describe, _blocks(0, len(halves))))
+    return result.reshape(-1, SIZE)
 
 
 def _lay_grid(lookups: Planes) -> Grid:
@@ -159,21 +169,21 @@ def _members(
 ) -> Members:
     """All windows (picture * W + window) of a part of the pictures, sorted by cell."""
 
-    def described(block: slice) -> tuple[Planes, NDArray[np.uint16]]:
-        found = describer.all_windows(halves[block])
-        return found, grid.cell(found)
-
-    width = len(crop_windows())
-    vectors = np.empty(((part.stop - part.start) * width, SIZE), np.float32)
+    width, first = len(crop_windows()), part.start
+    vectors = np.empty(((part.stop - first) * width, SIZE), np.float32)
     cells = np.empty(len(vectors), np.uint16)
-    done = 0
-    for some, some_cells in pool.map(described, _blocks(part.start, part.stop)):
-        vectors[done : done + len(some)], cells[done : done + len(some)] = some, some_cells
-        done += len(some)
-        progress(len(some) // width)
+
+    def describe(block: slice) -> int:
+        here = slice((block.start - first) * width, (block.stop - first) * width)
+        vectors[here] = describer.all_windows(halves[block])
+        cells[here] = grid.cell(vectors[here])
+        return block.stop - block.start
+
+    for count in pool.map(describe, _blocks(first, part.stop)):
+        progress(count)
     order = np.argsort(cells, kind="stable")
     edges = np.searchsorted(cells[order], np.arange(len(grid) + 1))
-    return Members(vectors=vectors, rows=order, names=order + part.start * width, edges=edges)
+    return Members(vectors=vectors, rows=order, names=order + first * width, edges=edges)
 
 
 def _rounds(cells: int) -> Iterator[list[range]]:

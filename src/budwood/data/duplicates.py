@@ -145,7 +145,9 @@ def _look_about(
     progress: Progress,
 ) -> Proved:
     """The copies among the named planes, of which at least one is marked in ``about [len(names)]``."""
-    halves = np.concatenate(list(pool.map(lambda block: halved(planes[names[block]]), batches(len(names)))))
+    halves = np.empty((len(names), planes.shape[1] // 2, planes.shape[2] // 2), np.uint8)
+    for block in batches(len(names)):
+        halves[block] = halved(planes[names[block]])
     hits = _distinct(propose(halves, keep=_KEEP, pool=pool, progress=progress))
     hits = hits[about[hits["whole"]] | about[hits["owner"]]]
     return prove(hits, planes=planes, names=names, crowd=crowd, pool=pool)

@@ -124,7 +124,7 @@ CHECK_WORDS: dict[str, CheckWords] = {
     "confusable_classes": CheckWords(
         title="Classes hard to tell apart",
         meaning="A network takes the pictures of one class for those of another much oftener than by chance.",
-        remedy="Look at both side by side: are the labels right, and can a person tell them apart?",
+        remedy="Look at both side by side: whether their labels are right, and whether a person can tell them apart.",
         shape="notes",
     ),
     "shortcut": CheckWords(

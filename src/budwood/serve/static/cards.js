@@ -64,8 +64,9 @@ export function makeSet(card, tiles, showMore) {
 }
 
 export function refreshSet(set) {
-  set.element.classList.toggle("settled", !set.card.open);
-  set.done.replaceChildren(set.card.open || !set.card.num_pictures ? "" : "✓ settled");
+  const settled = set.card.isSet && !set.card.open;
+  set.element.classList.toggle("settled", settled);
+  set.done.replaceChildren(settled ? "✓ settled" : "");
 }
 
 function facts(view) {
@@ -103,7 +104,7 @@ export function describe(tile) {
       el("p", { class: "path", title: view.path }, bdi(view.path)),
       el("p", { class: "quiet small" }, facts(view)),
     ),
-    card.evidence && !card.isSet && el("p", { class: `why ${card.severity}` }, bdi(card.evidence)),
+    card.evidence && !card.explained && el("p", { class: `why ${card.severity}` }, bdi(card.evidence)),
     opinionBars(view),
   ].filter(Boolean);
 }

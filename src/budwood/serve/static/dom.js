@@ -31,7 +31,11 @@ export function bytes(number) {
   return number < 1e6 ? `${Math.round(number / 1000)} kB` : `${(number / 1e6).toFixed(1)} MB`;
 }
 
-export const percent = (share) => (share >= 0.995 && share < 1 ? "99 %" : `${Math.round(100 * share)} %`);
+// Never rounded to certainty.
+export function percent(share) {
+  if (share > 0 && share < 0.005) return "< 1 %";
+  return share >= 0.995 && share < 1 ? "> 99 %" : `${Math.round(100 * share)} %`;
+}
 
 export function picture(view, { large = false, alt = "" } = {}) {
   if (!view.digest) return el("div", { class: "blank", role: "img", "aria-label": alt }, view.reason || "cannot be read");

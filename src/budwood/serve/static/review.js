@@ -152,6 +152,7 @@ function drawList() {
   [tiles, sets, cursor] = [[], [], -1];
   for (const card of page.cards) {
     card.isSet = check?.shape === "sets";
+    card.explained = asSets; // the evidence stands above its pictures
     const own = card.pictures.map((item) => makeTile(card, item, picked));
     tiles.push(...own);
     if (asSets) sets.push(makeSet(card, own, showMore));
