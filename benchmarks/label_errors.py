@@ -122,13 +122,13 @@ def figures(named: Mask, wrong: Mask) -> tuple[float, ...]:
 
 
 def print_table(rows: dict[str, list[tuple[float, ...]]]) -> None:
-    print(f"{'':<46}{'precision':<21}{'recall':<21}{'F1':<21}named")
+    print(f"{'':<48}{'precision':<21}{'recall':<21}{'F1':<21}named")
     for name, values in rows.items():
         columns = [
             f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})  " if max(v) <= 1 else f"{np.mean(v):.0f}"
             for v in zip(*values, strict=True)
         ]
-        print(f"  {name:<44}" + "".join(columns))
+        print(f"  {name:<46}" + "".join(columns))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def opinion(scanned: Photos) -> Opinion:
     return Opinion(paths=paths, classes=CLASSES, features=features, probs=probs, folds=np.zeros(len(paths), np.int64))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright allows one at a time, and other folders have theirs
 def browser() -> Iterator[Any]:
     """Chromium; skips where there is none."""
     if CHROMIUM is None:

@@ -197,9 +197,12 @@ class PictureStore:
         numbers = np.array([-1 if number is None else number for number in found], np.intp)
         flat = self._mapped(PLANES_NAME, self._index.pictures.count * PLANE_BYTES)
         stored = flat[: len(flat) // PLANE_BYTES * PLANE_BYTES].reshape(-1, PLANE_BYTES)
-        planes = np.zeros((len(records), PLANE_BYTES), np.uint8)
         there = (numbers >= 0) & (numbers < len(stored))
-        planes[there] = stored[numbers[there]]
+        if there.all():
+            planes: NDArray[np.uint8] = stored[numbers]
+        else:
+            planes = np.zeros((len(records), PLANE_BYTES), np.uint8)
+            planes[there] = stored[numbers[there]]
         sums = np.zeros(len(records), np.uint64)
         sums[there] = self._index.pictures.plane_sums()[numbers[there]]
         for i in np.flatnonzero(~there | (_plane_sums(planes) != sums)).tolist():

@@ -6,7 +6,6 @@ It shows what `data.audit` found and judges nothing itself. Names of files and c
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.data.audit import SEVERITIES, AuditResult
-from budwood.data.checks.shortcuts import MIN_PER_CLASS, Score, balanced
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding, ImageRecord, Severity
-from budwood.evaluation.intervals import Interval
-from budwood.evaluation.metrics import Estimate
-from budwood.report import audit_plots, plots
-from budwood.report.audit_plots import Clue, Measure
+from budwood.report import audit_opinion, audit_plots, plots
+from budwood.report.audit_plots import Measure
 from budwood.report.check_words import CheckWords, words_of
 from budwood.report.data import ClassSummary, Command, DatasetSummary, Picture
 from budwood.report.templating import Wide, both, environment, printable, stylesheet
@@ -31,11 +27,7 @@ PICTURES, SETS, MEMBERS, NOTES = 36, 24, 6, 40  # shown of one check, and of one
 MAX_PICTURE_BYTES = 9_000_000  # of all pictures on the page; base64 makes 12 MB of it
 _EXAMPLES, _CLASSES_WITH_EXAMPLES = 6, 40
 _CLASSES_DRAWN = 80  # beyond, only the smallest classes are drawn
-_CONFUSIONS = 15
 _LONG = 400  # characters of one sentence of evidence
-
-# How `data.checks.shortcuts` words what it found: the clue, the share, the ends of its interval. Percents.
-_SHORTCUT = re.compile(r"(.+?) names the class of (\d+) % .*?interval (\d+)-(\d+) %", re.DOTALL)
 
 Pictures = Callable[[str], "bytes | None"]
 
@@ -85,16 +77,6 @@ class CheckSection:
     def num_shown(self) -> int:
         """Findings with pictures that the page shows."""
         return len(self.pictures) + len(self.sets)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confusion:
-    """``count`` of the ``total`` pictures of class ``true`` are taken for ``taken_for``."""
-
-    true: str
-    taken_for: str
-    count: int
-    total: int
 
 
 @dataclass(slots=True)
@@ -151,7 +133,7 @@ def render_audit(
     dataset = _dataset(catalog, album)
     readable = [record for record in catalog.records if record.state == "ok"]
     measured = _measures(readable, result.findings)
-    clues = _clues(readable, result.findings, opinion) if opinion else ()
+    clues = audit_opinion.clues(readable, result.findings, opinion) if opinion else ()
     page = (
         environment()
         .get_template("audit.html.j2")
@@ -174,7 +156,7 @@ def render_audit(
             measures=both(audit_plots.measures, measured) if measured else Wide(),
             clues=both(audit_plots.clues, clues) if clues else Wide(),
             backbone=opinion.backbone if opinion else "",
-            confusions=_confusions(readable, opinion) if opinion else (),
+            confusions=audit_opinion.confusions(readable, opinion) if opinion else (),
             num_left_out=album.num_left_out,
             next_commands=_next(result.findings, photos),
         )
@@ -303,59 +285,6 @@ def _column(records: Sequence[ImageRecord], name: str) -> NDArray[np.float64]:
     if name == "warmth":  # a few grey levels more, so that black pictures have no colour
         return np.log([(record.red + 4) / (record.blue + 4) for record in records])
     return np.array([getattr(record, name) for record in records], np.float64)
-
-
-def _answers(
-    records: Sequence[ImageRecord], opinion: Opinion, probs: NDArray[np.float32]
-) -> tuple[tuple[str, str], ...]:
-    """(label, likeliest class) of each record that the network has seen."""
-    labels = {record.path: record.label for record in records}
-    taken = probs.argmax(axis=1)
-    rows = zip(opinion.paths, taken.tolist(), strict=True)
-    return tuple((labels[path], opinion.classes[k]) for path, k in rows if path in labels)
-
-
-def _clues(records: Sequence[ImageRecord], findings: Sequence[Finding], opinion: Opinion) -> tuple[Clue, ...]:
-    """How often the whole picture, its border, the clues that the audit found, and guessing name the class right."""
-    whole = _score(_answers(records, opinion, opinion.probs))
-    if whole is None:
-        return ()
-    made = [Clue(name="the whole picture", found=_estimate(whole.value, whole.low, whole.high), kind="subject")]
-    if opinion.border_probs is not None:
-        border = _score(_answers(records, opinion, opinion.border_probs))
-        if border is not None:
-            made.append(Clue(name="the border alone", found=_estimate(border.value, border.low, border.high)))
-    for finding in findings:
-        said = _SHORTCUT.match(finding.evidence) if finding.check == "shortcut" else None
-        if said and not said[1].startswith("the border alone"):  # that one is drawn in any case
-            made.append(Clue(name=said[1], found=_estimate(*(int(said[k]) / 100 for k in (2, 3, 4)))))
-    made.append(Clue(name="a guess", found=_estimate(whole.chance, whole.chance, whole.chance), kind="chance"))
-    return tuple(made)
-
-
-def _score(answers: Sequence[tuple[str, str]]) -> Score | None:
-    """The score that `shortcuts` gives, on the classes that it asks about."""
-    counts = Counter(label for label, _ in answers)
-    names = {name: k for k, name in enumerate(sorted(n for n in counts if counts[n] >= MIN_PER_CLASS))}
-    asked = [(label, answer) for label, answer in answers if label in names]
-    if len(names) < 2:
-        return None
-    hits = np.array([label == answer for label, answer in asked])
-    return balanced(hits, np.array([names[label] for label, _ in asked], np.int64))
-
-
-def _estimate(value: float, low: float, high: float) -> Estimate:
-    return Estimate(value=value, interval=Interval(low=low, high=high))
-
-
-def _confusions(records: Sequence[ImageRecord], opinion: Opinion) -> tuple[Confusion, ...]:
-    """Which classes are taken for which, the largest share first."""
-    answers = _answers(records, opinion, opinion.probs)
-    totals = Counter(label for label, _ in answers)
-    wrong = Counter((label, answer) for label, answer in answers if label != answer)
-    made = [Confusion(true=t, taken_for=p, count=n, total=totals[t]) for (t, p), n in wrong.items() if n > 1]
-    made.sort(key=lambda row: (-row.count / row.total, row.true, row.taken_for))
-    return tuple(made[:_CONFUSIONS])
 
 
 def _next(findings: Sequence[Finding], photos: str) -> tuple[Command, ...]:

@@ -57,7 +57,8 @@ class Outcome:
 
 def finding_id(finding: Finding) -> str:
     """A short name of a finding, the same as long as the audit finds the same."""
-    return sha256_bytes("\0".join((finding.check, finding.evidence, *finding.paths)).encode("utf-8", "surrogatepass"))[:16]
+    text = "\0".join((finding.check, finding.evidence, *finding.paths))
+    return sha256_bytes(text.encode("utf-8", "surrogatepass"))[:16]
 
 
 class ReviewState:

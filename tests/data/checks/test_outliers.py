@@ -55,6 +55,11 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(nearest_class_likeness(features, labels), at_once, atol=1e-6)
 
 
+def test_no_picture_vouches_for_itself() -> None:
+    apart = np.eye(4, dtype=np.float32)
+    np.testing.assert_allclose(nearest_class_likeness(apart, np.zeros(4, np.int64)), 0, atol=1e-6)
+
+
 def test_equal_pictures_are_no_outliers() -> None:
     assert (outlyingness(np.ones((50, 4), np.float32), np.arange(50) % 2) < OUTLYING).all()
 
