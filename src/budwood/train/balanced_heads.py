@@ -29,7 +29,7 @@ from budwood.train.heads import Weighing
 
 # (positions [R] of pictures, number) -> [number, R, D]: features of so many further views of these pictures
 MoreViews = Callable[[NDArray[np.int64], int], NDArray[np.float32]]
-SAMPLER_EPOCHS = 25  # a sampler draws anew in each epoch; one draw alone leaves a third of the pictures out
+SAMPLER_EPOCHS = 25  # a sampler draws anew in each epoch; one draw alone leaves two in five pictures out
 MAX_VIEWS = 24  # of one picture; what a very rare class lacks beyond that is made up by weight
 
 
