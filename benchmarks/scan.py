@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from budwood.data.audit import AuditSpec, audit
+from budwood.data.inputs.sources import open_source
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
-from budwood.data.sources import open_source
 from budwood.data.store import PictureStore
 
 SIDE = 320  # of the store, as in training

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from budwood.data.audit import audit
+from budwood.data.cleaning.decisions import Decision, DecisionJournal
 from budwood.data.copy_names import CopyNames, folder_of
-from budwood.data.decisions import Decision, DecisionJournal
 from budwood.data.leaks import find_leaks
 from budwood.data.records import ImageRecord
 from budwood.data.scan import scan

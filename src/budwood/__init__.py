@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from budwood.data.audit import AuditResult, audit
-    from budwood.data.clean import clean
-    from budwood.data.clean_spec import CleanSpec
+    from budwood.data.cleaning.clean import clean
+    from budwood.data.cleaning.clean_spec import CleanSpec
     from budwood.data.records import Catalog, Finding, ImageRecord
     from budwood.data.scan import scan
     from budwood.data.split import SplitSpec, check_split, split, split_folds
@@ -39,7 +39,7 @@ _HOMES = {
     "BudwoodError": "budwood.errors",
     "Bundle": "budwood.export.bundle",
     "Catalog": "budwood.data.records",
-    "CleanSpec": "budwood.data.clean_spec",
+    "CleanSpec": "budwood.data.cleaning.clean_spec",
     "Finding": "budwood.data.records",
     "ImageRecord": "budwood.data.records",
     "Metrics": "budwood.evaluation.metrics",
@@ -51,7 +51,7 @@ _HOMES = {
     "SplitSpec": "budwood.data.split",
     "audit": "budwood.data.audit",
     "check_split": "budwood.data.split",
-    "clean": "budwood.data.clean",
+    "clean": "budwood.data.cleaning.clean",
     "draw_herbarium": "budwood.herbarium",
     "evaluate": "budwood.judge",
     "fit": "budwood.pipeline",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from budwood.data.inputs.sources import list_pictures
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
-from budwood.data.sources import list_pictures
 from budwood.errors import DataError
 from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions

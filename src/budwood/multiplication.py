@@ -26,8 +26,8 @@ from PIL import Image
 from budwood.augment.copies import Change, CopySpec, change_of, changed, copies_of_each, shares
 from budwood.cache import pictures_folder
 from budwood.data.audit import audit
+from budwood.data.cleaning.decisions import DecisionJournal, apply_decisions
 from budwood.data.copy_names import CopyNames
-from budwood.data.decisions import DecisionJournal, apply_decisions
 from budwood.data.decode import decode, read_picture_bytes
 from budwood.data.leaks import tied_groups
 from budwood.data.records import Catalog, ImageRecord

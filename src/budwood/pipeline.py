@@ -11,10 +11,10 @@ import torch
 
 from budwood import cache, machine
 from budwood.cleaning_gain import cleaning_gain, refuse_nothing_to_compare
+from budwood.data.inputs.sources import check_source
 from budwood.data.ledger import write_catalog
 from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
-from budwood.data.sources import check_source
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
 from budwood.errors import SettingsError, UsageError

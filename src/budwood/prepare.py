@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from budwood import cache
 from budwood.augment.transforms import AugmentSpec
 from budwood.data.audit import AuditResult, add_opinion, audit
-from budwood.data.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
-from budwood.data.decisions import Decision, DecisionJournal, apply_decisions
+from budwood.data.cleaning.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
+from budwood.data.cleaning.decisions import Decision, DecisionJournal, apply_decisions
 from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion

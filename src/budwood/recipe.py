@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from budwood.augment.transforms import AugmentSpec
 from budwood.config import apply_overrides, parse_toml, validate
 from budwood.data.audit import AuditSpec
-from budwood.data.clean_spec import TIDY, CleanSpec
+from budwood.data.cleaning.clean_spec import TIDY, CleanSpec
 from budwood.data.split import SplitSpec
 from budwood.errors import SettingsError
 from budwood.models.backbones import check_name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance
 
-from budwood.data.decisions import Decision, DecisionJournal, content_digest
+from budwood.data.cleaning.decisions import Decision, DecisionJournal, content_digest
 from budwood.data.ledger import read_catalog
 from budwood.data.scan import scan
 from budwood.workspace import workspace

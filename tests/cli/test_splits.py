@@ -156,7 +156,7 @@ def test_calls_of_split_that_make_no_sense_are_refused(
 
 
 def test_an_excluded_picture_is_in_no_part(call: Callable, photos: Path, tmp_path: Path) -> None:
-    from budwood.data.decisions import Decision, DecisionJournal, content_digest
+    from budwood.data.cleaning.decisions import Decision, DecisionJournal, content_digest
     from budwood.data.scan import scan
     from budwood.workspace import workspace
 

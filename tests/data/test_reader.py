@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from budwood.data import scan as scan_module
-from budwood.data.listing import Entry, Listing
+from budwood.data.inputs.listing import Entry, Listing
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import budwood
-from budwood.data.decisions import Decision, DecisionJournal, content_digest
+from budwood.data.cleaning.decisions import Decision, DecisionJournal, content_digest
 from budwood.data.ledger import read_catalog
 from budwood.errors import UsageError
 from budwood.evaluation.predictions import Predictions

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from budwood.data.decisions import DecisionJournal
+from budwood.data.cleaning.decisions import DecisionJournal
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 from budwood.data.scan import scan

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from budwood.data.decisions import DecisionJournal
+from budwood.data.cleaning.decisions import DecisionJournal
 from budwood.data.records import Finding
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore

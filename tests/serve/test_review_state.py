@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from budwood.data.decisions import Decision, DecisionJournal, content_digest
+from budwood.data.cleaning.decisions import Decision, DecisionJournal, content_digest
 from budwood.data.ledger import read_catalog
 from budwood.data.opinion import Opinion
 from budwood.data.records import Finding

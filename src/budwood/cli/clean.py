@@ -13,10 +13,10 @@ from budwood.cli.progress import progress
 from budwood.cli.reading import Model, read_and_audit
 
 if TYPE_CHECKING:
-    from budwood.data.clean import CleanResult
-    from budwood.data.clean_spec import CleanSpec
-    from budwood.data.decisions import DecisionJournal
-    from budwood.data.quarantine import MoveResult, Quarantine
+    from budwood.data.cleaning.clean import CleanResult
+    from budwood.data.cleaning.clean_spec import CleanSpec
+    from budwood.data.cleaning.decisions import DecisionJournal
+    from budwood.data.cleaning.quarantine import MoveResult, Quarantine
     from budwood.data.records import Catalog, Finding
 
 _SHOWN = 3  # paths in a row of the table, and files that could not be moved
@@ -87,7 +87,7 @@ def policy(
         SettingsError: there is no such check, or it has two fates.
     """
     from budwood.config import apply_overrides, validate
-    from budwood.data.clean_spec import TIDY, CleanSpec, refuse_unknown
+    from budwood.data.cleaning.clean_spec import TIDY, CleanSpec, refuse_unknown
     from budwood.errors import SettingsError
 
     named = {"exclude": exclude, "keep_one": keep_one, "relabel": relabel, "keep": keep}
@@ -120,10 +120,10 @@ def carry_out(
     confirm: bool,
 ) -> None:
     """Plan with the findings of any audit, print, write the ledger, and move files if ``apply``."""
-    from budwood.data.clean import clean
-    from budwood.data.decisions import DecisionJournal
+    from budwood.data.cleaning.clean import clean
+    from budwood.data.cleaning.decisions import DecisionJournal
+    from budwood.data.cleaning.quarantine import refuse_unmovable
     from budwood.data.ledger import write_catalog
-    from budwood.data.quarantine import refuse_unmovable
     from budwood.workspace import writable_workspace
 
     if apply:
@@ -153,7 +153,7 @@ def carry_out(
 
 def _confirm(journal: DecisionJournal, scanned: Catalog, result: CleanResult) -> None:
     """Write down what checks of looks or a network planned as a person's decisions."""
-    from budwood.data.decisions import Decision, content_digest
+    from budwood.data.cleaning.decisions import Decision, content_digest
 
     digests = {record.path: content_digest(record) for record in scanned.records}
     decisions = [
@@ -182,7 +182,7 @@ def _undo(photos: Path) -> None:
 
 
 def _quarantine(photos: Path) -> Quarantine:
-    from budwood.data.quarantine import Quarantine
+    from budwood.data.cleaning.quarantine import Quarantine
     from budwood.workspace import writable_workspace
 
     place = writable_workspace(photos)

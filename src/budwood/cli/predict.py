@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or the folder of a run.", show_default=False)],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files, folders, archives, tables or arrays.", show_default=False)],
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Pictures: files, folders, archives, tables.", show_default=False)
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .csv or .json file.", show_default="stdout")
     ] = None,

@@ -41,7 +41,7 @@ def read_and_audit(photos: Path, *, model: bool, listen: Listener) -> Reading:
     """
     from budwood.cache import pictures_folder
     from budwood.data.audit import audit
-    from budwood.data.decisions import DecisionJournal, apply_decisions
+    from budwood.data.cleaning.decisions import DecisionJournal, apply_decisions
     from budwood.data.scan import scan
     from budwood.data.store import PictureStore
     from budwood.workspace import workspace

@@ -94,7 +94,7 @@ def serve_review(
     Raises:
         UsageError: the port is taken, or the host is none of this computer's.
     """
-    from budwood.data.decisions import DecisionJournal
+    from budwood.data.cleaning.decisions import DecisionJournal
     from budwood.serve.guard import Rules, is_loopback
     from budwood.serve.review import review_app
     from budwood.serve.review_state import ReviewState

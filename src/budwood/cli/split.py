@@ -86,7 +86,7 @@ def _read(photos: Path, listen: Listener) -> tuple[Catalog, tuple[tuple[str, ...
     """The usable pictures after a person's decisions, and the groups that belong together."""
     from budwood.cache import pictures_folder
     from budwood.data.audit import audit
-    from budwood.data.decisions import DecisionJournal, apply_decisions
+    from budwood.data.cleaning.decisions import DecisionJournal, apply_decisions
     from budwood.data.scan import scan
     from budwood.data.store import PictureStore
     from budwood.workspace import workspace

@@ -37,12 +37,14 @@ class Describer:
 
     def turned_wholes(self, halves: NDArray[np.uint8]) -> Planes:
         """``[N, 32, 32]`` -> ``[N * 8, D]``: the wholes in their eight flips and turns, see `turn_cells`."""
-        grids = _flat(halves) @ self.whole
-        return _unit(grids[:, turn_cells(_GRID)].reshape(-1, _GRID**2) @ self.white)
+        grids: Planes = _flat(halves) @ self.whole
+        white: Planes = grids[:, turn_cells(_GRID)].reshape(-1, _GRID**2) @ self.white
+        return _unit(white)
 
     def all_windows(self, halves: NDArray[np.uint8]) -> Planes:
         """``[N, 32, 32]`` -> ``[N * W, D]``, a picture's windows in the order of `crop_windows`."""
-        return _unit((_flat(halves) @ self.windows).reshape(-1, SIZE))
+        flat: Planes = _flat(halves) @ self.windows
+        return _unit(flat.reshape(-1, SIZE))
 
 
 def _flat(halves: NDArray[np.uint8]) -> Planes:

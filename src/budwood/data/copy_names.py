@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 
-from budwood.data.folders import JUNK, SUFFIXES
+from budwood.data.inputs.folders import JUNK, SUFFIXES
 from budwood.data.records import ImageRecord
 from budwood.errors import DataError
 from budwood.files import sha256_bytes, unescape_name

@@ -138,7 +138,8 @@ def _rivals(hits: Hits, unsure: Planes, count: int) -> Planes:
 def _crowd_bar(hits: Hits, rival: Planes, *, crowd: float) -> NDArray[np.float64]:
     """The likeness that each hit must reach among the look-alikes of its two pictures and of the set."""
     own = np.maximum(rival[hits["whole"]], rival[hits["owner"]])
-    return np.maximum(np.interp(crowd, _SET_CROWD, _SET_BAR), np.interp(own, _OWN_CROWD, _OWN_BAR))
+    bar: NDArray[np.float64] = np.maximum(np.interp(crowd, _SET_CROWD, _SET_BAR), np.interp(own, _OWN_CROWD, _OWN_BAR))
+    return bar
 
 
 def _activity_bar(planes: NDArray[np.uint8], hits: Hits) -> Planes:

@@ -177,7 +177,8 @@ def _members(
         here = slice((block.start - first) * width, (block.stop - first) * width)
         vectors[here] = describer.all_windows(halves[block])
         cells[here] = grid.cell(vectors[here])
-        return block.stop - block.start
+        size: int = block.stop - block.start
+        return size
 
     for count in pool.map(describe, _blocks(first, part.stop)):
         progress(count)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.data.facts import Rows
-from budwood.data.listing import Entry
+from budwood.data.inputs.listing import Entry
 from budwood.data.measures import Measures
 from budwood.data.records import ImageRecord
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from budwood.data.decode import read_picture_bytes
 from budwood.data.fact_records import records_of
 from budwood.data.facts import FACTS, PACKED, Facts, Rows
-from budwood.data.folders import EXPECTED
-from budwood.data.listing import Listing
+from budwood.data.inputs.folders import EXPECTED
+from budwood.data.inputs.listing import Listing
+from budwood.data.inputs.sources import open_source
 from budwood.data.reader import Answer, Job, read_files
 from budwood.data.records import Catalog, ImageRecord
-from budwood.data.sources import open_source
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, UnreadableImage
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from budwood.data.audit import SEVERITIES
-from budwood.data.decisions import Decision, content_digest
+from budwood.data.cleaning.decisions import Decision, content_digest
 from budwood.data.records import Finding, ImageRecord, Severity
 from budwood.report.check_words import Shape, words_of
 from budwood.serve.review_state import Refused, ReviewState, finding_id

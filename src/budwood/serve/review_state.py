@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from budwood.data.decisions import Action, Decision, DecisionJournal, apply_decisions, content_digest, in_force
+from budwood.data.cleaning.decisions import Action, Decision, DecisionJournal, apply_decisions, content_digest, in_force
 from budwood.data.ledger import write_catalog
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding, ImageRecord

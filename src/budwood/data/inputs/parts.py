@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from budwood.data.listing import Entry
+from budwood.data.inputs.listing import Entry
 from budwood.errors import DataError
 
 PARTS = {

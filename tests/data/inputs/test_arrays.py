@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from budwood import cache
-from budwood.data import npz
-from budwood.data.arrays import list_arrays
 from budwood.data.decode import decode_file
+from budwood.data.inputs import npz
+from budwood.data.inputs.arrays import list_arrays
 from budwood.errors import BudwoodError, DataError
 from budwood.events import Event, StepAdvanced, StepStarted, Warned
 from budwood.files import unescape_name

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from budwood.data.folders import list_folder
-from budwood.data.listing import Listing
+from budwood.data.inputs.folders import list_folder
+from budwood.data.inputs.listing import Listing
 from budwood.errors import DataError
 from budwood.files import unescape_name
 

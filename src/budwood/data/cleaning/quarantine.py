@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from budwood.data.line_log import LineLog
+from budwood.data.cleaning.line_log import LineLog
+from budwood.data.cleaning.renaming import rename_without_overwriting
 from budwood.data.records import Catalog, ImageRecord
-from budwood.data.renaming import rename_without_overwriting
 from budwood.errors import DataError, IntegrityError
 from budwood.files import escape_name, sha256_bytes, sha256_file, sync_folder, unescape_name
 

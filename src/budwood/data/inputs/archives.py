@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from budwood.data.extraction import MAX_TOTAL_BYTES, DamagedMember, Extraction
-from budwood.data.tar_stream import TarStream
-from budwood.data.unpacked import Unpacked, unpacked
-from budwood.data.zip_list import open_zip
+from budwood.data.inputs.extraction import MAX_TOTAL_BYTES, DamagedMember, Extraction
+from budwood.data.inputs.tar_stream import TarStream
+from budwood.data.inputs.unpacked import Unpacked, unpacked
+from budwood.data.inputs.zip_list import open_zip
 from budwood.errors import DataError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 

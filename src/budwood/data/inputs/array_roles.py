@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from budwood.data.npz import ArrayInfo
-from budwood.data.parts import part_of_word
+from budwood.data.inputs.npz import ArrayInfo
+from budwood.data.inputs.parts import part_of_word
 from budwood.errors import DataError
 
 _ROLES = {

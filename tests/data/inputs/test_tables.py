@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from budwood.data import table_text
-from budwood.data.listing import Listing
-from budwood.data.tables import list_table
+from budwood.data.inputs import table_text
+from budwood.data.inputs.listing import Listing
+from budwood.data.inputs.tables import list_table
 from budwood.errors import DataError
 from budwood.events import Event, StepFinished, Warned
 from budwood.files import unescape_name

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from budwood import cache
-from budwood.data.sources import open_source
+from budwood.data.inputs.sources import open_source
 from budwood.errors import BudwoodError
 
 

@@ -20,9 +20,9 @@ import pytest
 from PIL import Image
 
 from budwood import cache
-from budwood.data import extraction
-from budwood.data.archives import unpack_archive
-from budwood.data.sources import open_source
+from budwood.data.inputs import extraction
+from budwood.data.inputs.archives import unpack_archive
+from budwood.data.inputs.sources import open_source
 from budwood.errors import DataError, OutputError
 from budwood.events import Event, StepAdvanced, StepFinished, StepStarted, Warned
 from budwood.files import unescape_name
@@ -450,7 +450,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from budwood.data import extraction
+from budwood.data.inputs import extraction
 left = int(sys.argv[2])
 real = extraction.Extraction.take
 def take(self, *arguments, **options):
@@ -460,7 +460,7 @@ def take(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, *arguments, **options)
 extraction.Extraction.take = take
-from budwood.data.archives import unpack_archive
+from budwood.data.inputs.archives import unpack_archive
 unpack_archive(Path(sys.argv[1]))
 """
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from budwood.data.zip_list import open_zip
+from budwood.data.inputs.zip_list import open_zip
 from budwood.errors import DataError
 from budwood.files import escape_name
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.parts import part_of_word
+from budwood.data.inputs.parts import part_of_word
 from budwood.errors import DataError
 from budwood.files import escape_name
 

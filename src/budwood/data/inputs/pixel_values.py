@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.data.decode import MAX_PIXELS
-from budwood.data.npz import ArrayInfo, array_rows
+from budwood.data.inputs.npz import ArrayInfo, array_rows
 from budwood.errors import DataError
 
 MAX_PICTURES = 2_000_000

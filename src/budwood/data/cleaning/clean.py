@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from budwood.data.clean_spec import CERTAIN, COPIES, TIDY, CleanSpec, known_checks
-from budwood.data.decisions import Decision, apply_decisions, in_force, kept_paths
+from budwood.data.cleaning.clean_spec import CERTAIN, COPIES, TIDY, CleanSpec, known_checks
+from budwood.data.cleaning.decisions import Decision, apply_decisions, in_force, kept_paths
 from budwood.data.records import Catalog, Finding, ImageRecord
 from budwood.data.split_nouns import Split
 from budwood.errors import DataError

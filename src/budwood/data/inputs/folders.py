@@ -11,8 +11,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budwood.data.listing import Entry, Listing
-from budwood.data.parts import PARTS, check_parts, part_of_word
+from budwood.data.inputs.listing import Entry, Listing
+from budwood.data.inputs.parts import PARTS, check_parts, part_of_word
 from budwood.errors import DataError, UsageError
 from budwood.files import escape_name
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from budwood.data import quarantine as module
-from budwood.data.quarantine import Quarantine, refuse_unmovable
+from budwood.data.cleaning import quarantine as module
+from budwood.data.cleaning.quarantine import Quarantine, refuse_unmovable
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import DataError, IntegrityError, OutputError
 from budwood.files import escape_name, sha256_bytes
@@ -237,7 +237,7 @@ def test_a_real_second_file_system(tmp_path: Path) -> None:
 MOVER = """
 import errno, os, sys, time
 from pathlib import Path
-from budwood.data import quarantine as module
+from budwood.data.cleaning import quarantine as module
 from budwood.data.ledger import read_catalog
 root, work, way = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 real = module.rename_without_overwriting

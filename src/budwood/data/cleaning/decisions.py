@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from budwood.data.line_log import LineLog
+from budwood.data.cleaning.line_log import LineLog
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import IntegrityError
 

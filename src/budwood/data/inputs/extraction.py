@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from budwood.data.decode import MAX_FILE_BYTES
-from budwood.data.folders import JUNK, SUFFIXES
+from budwood.data.inputs.folders import JUNK, SUFFIXES
 from budwood.errors import DataError
 from budwood.files import escape_name
 

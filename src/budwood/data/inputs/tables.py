@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budwood.data.folders import SUFFIXES
-from budwood.data.listing import Entry, Listing
-from budwood.data.parts import check_parts, part_of_word
-from budwood.data.table_columns import Columns, choose_columns
-from budwood.data.table_text import Table, read_table
+from budwood.data.inputs.folders import SUFFIXES
+from budwood.data.inputs.listing import Entry, Listing
+from budwood.data.inputs.parts import check_parts, part_of_word
+from budwood.data.inputs.table_columns import Columns, choose_columns
+from budwood.data.inputs.table_text import Table, read_table
 from budwood.errors import DataError
 from budwood.events import Listener, StepFinished, Warned, silent
 from budwood.files import escape_name, unescape_name

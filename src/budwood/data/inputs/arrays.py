@@ -13,13 +13,13 @@ from typing import Any
 
 from PIL import Image
 
-from budwood.data.array_labels import label_names, part_words, texts_of
-from budwood.data.array_roles import EXPECTED_ARRAYS, ArraySet, array_sets
-from budwood.data.listing import Entry, Listing
-from budwood.data.npz import ArrayInfo, array_infos, array_rows, load_array
-from budwood.data.parts import check_parts
-from budwood.data.pixel_values import check_images, pixel_scale
-from budwood.data.unpacked import unpacked
+from budwood.data.inputs.array_labels import label_names, part_words, texts_of
+from budwood.data.inputs.array_roles import EXPECTED_ARRAYS, ArraySet, array_sets
+from budwood.data.inputs.listing import Entry, Listing
+from budwood.data.inputs.npz import ArrayInfo, array_infos, array_rows, load_array
+from budwood.data.inputs.parts import check_parts
+from budwood.data.inputs.pixel_values import check_images, pixel_scale
+from budwood.data.inputs.unpacked import unpacked
 from budwood.errors import DataError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from budwood.data.inputs.sources import check_source, list_pictures, open_source
 from budwood.data.scan import scan
-from budwood.data.sources import check_source, list_pictures, open_source
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, UsageError
 from budwood.files import sha256_file, unescape_name

@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from budwood.data.tar_stream import MAX_HEADER_BYTES, TarStream
+from budwood.data.inputs.tar_stream import MAX_HEADER_BYTES, TarStream
 from budwood.errors import DataError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

@@ -9,12 +9,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from budwood.data.archives import ARCHIVE_SUFFIXES, unpack_archive
-from budwood.data.arrays import list_arrays
-from budwood.data.extraction import TABLE_SUFFIXES
-from budwood.data.folders import EXPECTED, SUFFIXES, list_folder
-from budwood.data.listing import Listing
-from budwood.data.tables import list_table
+from budwood.data.inputs.archives import ARCHIVE_SUFFIXES, unpack_archive
+from budwood.data.inputs.arrays import list_arrays
+from budwood.data.inputs.extraction import TABLE_SUFFIXES
+from budwood.data.inputs.folders import EXPECTED, SUFFIXES, list_folder
+from budwood.data.inputs.listing import Listing
+from budwood.data.inputs.tables import list_table
 from budwood.errors import DataError, UsageError
 from budwood.events import Listener, Warned, silent
 from budwood.files import escape_name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from budwood.data import checks
 from budwood.data.checks import components
-from budwood.data.clean import (
+from budwood.data.cleaning.clean import (
     TIDY,
     CleanSpec,
     apply_actions,
@@ -21,7 +21,7 @@ from budwood.data.clean import (
     known_checks,
     restrict_to,
 )
-from budwood.data.decisions import Decision
+from budwood.data.cleaning.decisions import Decision
 from budwood.data.records import Catalog, Finding, ImageRecord
 from budwood.data.split import check_split, split
 from budwood.errors import DataError

@@ -17,8 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budwood.data import line_log
-from budwood.data.decisions import Decision, DecisionJournal, apply_decisions, content_digest, in_force, kept_paths
+from budwood.data.cleaning import line_log
+from budwood.data.cleaning.decisions import (
+    Decision,
+    DecisionJournal,
+    apply_decisions,
+    content_digest,
+    in_force,
+    kept_paths,
+)
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import IntegrityError, OutputError
 
@@ -162,7 +169,7 @@ def test_a_changed_line_is_named_and_never_guessed(line: bytes, tmp_path: Path) 
 
 WRITER = """
 import sys
-from budwood.data.decisions import Decision, DecisionJournal
+from budwood.data.cleaning.decisions import Decision, DecisionJournal
 from pathlib import Path
 journal = DecisionJournal(Path(sys.argv[1]))
 for number in range(int(sys.argv[2]), 10**9):
