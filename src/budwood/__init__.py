@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from budwood.export.bundle import Bundle, load
     from budwood.herbarium import draw_herbarium
     from budwood.judge import evaluate, predict
+    from budwood.multiplication import multiply
     from budwood.pipeline import fit
     from budwood.recipe import Recipe
     from budwood.runs import Run
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "budwood.judge",
     "fit": "budwood.pipeline",
     "load": "budwood.export.bundle",
+    "multiply": "budwood.multiplication",
     "paired_difference": "budwood.evaluation.compare",
     "predict": "budwood.judge",
     "scan": "budwood.data.scan",
@@ -85,6 +87,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "multiply",
     "paired_difference",
     "predict",
     "scan",

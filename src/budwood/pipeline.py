@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 
 from budwood import cache, machine
+from budwood.augment.balance import check_smote
+from budwood.balance import compare_balance
 from budwood.cleaning_gain import cleaning_gain, refuse_nothing_to_compare
 from budwood.data.inputs.sources import check_source
 from budwood.data.ledger import write_catalog
@@ -96,6 +98,8 @@ def fit(
     if split_file is not None and not Path(split_file).is_file():
         raise UsageError(f"the split file {split_file} does not exist; make one with: budwood split {photos}")
     check_name(recipe.model.backbone)
+    if recipe.balance.method == "smote":
+        check_smote()
     path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
     with opened_run(path, photos=photos, overwrite=overwrite, command=command_line()) as (run, journal):
         write_text(run.recipe, recipe.to_toml())
@@ -198,8 +202,6 @@ class _Work:
             gain.original.save(self.run.predictions("test-original"))
             found = gain.to_dict()
         else:
-            from budwood.balance import compare_balance
-
             found = compare_balance(trainer, parts["train"], listen=self.listen).to_dict()
         write_json(self.run.comparison, {"what": what, **found})
 
@@ -230,6 +232,7 @@ class _Work:
             views=views,
             bf16=bf16,
             listen=self.listen,
+            balance=self.recipe.balance,
         )
 
     def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:

@@ -22,6 +22,7 @@ from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
 from budwood.data.orientation import Orientation, preferred_orientation
+from budwood.data.own_parts import has_own_parts, own_split
 from budwood.data.pixels import working_pixels
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog, ImageRecord
@@ -52,13 +53,15 @@ class Dataset:
     """The pictures as scanned, what the audit found, what is left out or relabelled, and what can be used after that.
 
     ``catalog`` holds the usable pictures after all that holds for every part; of ``actions``, those that hold for the
-    training part only are carried out by `make_splits`. ``decisions`` are a person's, by path.
+    training part only are carried out by `make_splits`. ``decisions`` are a person's, by path. ``pixel_groups`` were
+    tied without a network.
     """
 
     scanned: Catalog
     catalog: Catalog
     store: PictureStore
     audit: AuditResult
+    pixel_groups: tuple[tuple[str, ...], ...] = ()
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     actions: tuple[CleanAction, ...] = ()
 
@@ -91,7 +94,14 @@ def read_photos(photos: Path, recipe: Recipe, *, side: int, listen: Listener) ->
     decisions = DecisionJournal(workspace(photos).decisions).decisions()
     decided = apply_decisions(scanned, decisions)
     found = audit(decided, store, spec=recipe.audit, listen=listen)
-    dataset = Dataset(scanned=scanned, catalog=decided.usable(), store=store, audit=found, decisions=decisions)
+    dataset = Dataset(
+        scanned=scanned,
+        catalog=decided.usable(),
+        store=store,
+        audit=found,
+        pixel_groups=found.groups,
+        decisions=decisions,
+    )
     return cleaned(dataset, recipe.clean, listen=listen)
 
 
@@ -110,7 +120,7 @@ def cleaned(dataset: Dataset, policy: CleanSpec, *, listen: Listener) -> Dataset
 
 def with_opinion(dataset: Dataset, opinion: Opinion, policy: CleanSpec, *, listen: Listener) -> Dataset:
     """The dataset with what the checks that need a network find, and cleaned by that too where the policy says so."""
-    found = add_opinion(dataset.audit, dataset.catalog, opinion)
+    found = add_opinion(dataset.audit, dataset.catalog, opinion, dataset.store)
     return cleaned(replace(dataset, audit=found), policy, listen=listen)
 
 
@@ -150,8 +160,12 @@ def _splits(dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen
     catalog, groups = dataset.catalog, dataset.audit.groups
     if split_file is not None:
         chosen = read_split(split_file, catalog)
-        check_split(chosen, catalog, groups)
+        # By pixels alone, as `budwood split` ties: a file that it has just written must not be refused.
+        check_split(chosen, catalog, dataset.pixel_groups)
         return (chosen,)
+    if recipe.split.own == "keep" and has_own_parts(catalog):
+        own = own_split(catalog, groups=dataset.pixel_groups, spec=recipe.split, seed=recipe.seed, listen=listen)
+        return (own,) if recipe.split.folds is None else split_folds(catalog, groups=groups, spec=recipe.split)
     if recipe.split.folds is not None:
         return split_folds(catalog, groups=groups, spec=recipe.split, seed=recipe.seed)
     return (split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed, listen=listen),)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import AugmentSpec
 from budwood.config import apply_overrides, parse_toml, validate
 from budwood.data.audit import AuditSpec
@@ -61,6 +62,7 @@ class Recipe(BaseModel):
     split: SplitSpec = SplitSpec()
     model: ModelSpec = ModelSpec()
     head: HeadSpec = HeadSpec()
+    balance: BalanceSpec = BalanceSpec()
     augment: AugmentSpec = AugmentSpec()
     train: TrainSpec = TrainSpec()
     predict: PredictSpec = PredictSpec()

@@ -33,8 +33,11 @@ class Reading:
     opinion: Opinion | None
 
 
-def read_and_audit(photos: Path, *, model: bool, listen: Listener) -> Reading:
+def read_and_audit(photos: Path, *, model: bool = False, decided: bool = True, listen: Listener) -> Reading:
     """Scan and audit; with ``model`` also form an opinion, which imports torch.
+
+    Args:
+        decided: audit the pictures after a person's decisions; else the files as they are.
 
     Raises:
         DataError, UsageError: see `scan`.
@@ -49,7 +52,8 @@ def read_and_audit(photos: Path, *, model: bool, listen: Listener) -> Reading:
     tuned = _tuned() if model else False
     store = PictureStore(pictures_folder(photos, side=SIDE), side=SIDE)
     scanned = scan(photos, store=store, listen=listen)
-    catalog = apply_decisions(scanned, DecisionJournal(workspace(photos).decisions).decisions())
+    decisions = DecisionJournal(workspace(photos).decisions).decisions() if decided else {}
+    catalog = apply_decisions(scanned, decisions)
     result = audit(catalog, store, listen=listen)
     reading = Reading(scanned=scanned, catalog=catalog, store=store, result=result, opinion=None)
     return _with_opinion(reading, tuned=tuned, listen=listen) if model else reading
@@ -73,4 +77,6 @@ def _with_opinion(reading: Reading, *, tuned: bool, listen: Listener) -> Reading
         scanned=reading.scanned, catalog=reading.catalog.usable(), store=reading.store, audit=reading.result
     )
     opinion = form_opinion(dataset, load_recipe("probe"), bf16=found.bf16, listen=listen)
-    return replace(reading, opinion=opinion, result=add_opinion(reading.result, dataset.catalog, opinion))
+    return replace(
+        reading, opinion=opinion, result=add_opinion(reading.result, reading.catalog, opinion, reading.store)
+    )

@@ -15,14 +15,12 @@ import typer
 
 from budwood.cli import options
 from budwood.cli.progress import progress
-from budwood.cli.reading import SIDE, Model
+from budwood.cli.reading import Model, read_and_audit
 
 if TYPE_CHECKING:
-    from budwood.data.audit import AuditResult
     from budwood.data.opinion import Opinion
     from budwood.data.records import Catalog, Finding
     from budwood.data.store import PictureStore
-    from budwood.events import Listener
 
 _PORT, _PORTS = 8000, 20
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -55,14 +53,15 @@ def run(
     """
     _check_options(check or [], token)
     with progress() as listen:
-        store, catalog, result, opinion = _read(photos, model=model, listen=listen)
-    chosen = tuple(finding for finding in result.findings if not check or finding.check in check)
+        # The files as they are: a finding stays on its list, decided, when the review is started again.
+        reading = read_and_audit(photos, model=model, decided=False, listen=listen)
+    chosen = tuple(finding for finding in reading.result.findings if not check or finding.check in check)
     serve_review(
         photos,
-        catalog,
+        reading.catalog,
         chosen,
-        store=store,
-        opinion=opinion,
+        store=reading.store,
+        opinion=reading.opinion,
         host=host,
         port=port,
         token=token or "",
@@ -123,30 +122,6 @@ def serve_review(
     serve(app, listening, started=_announcer(address, open_browser=open_browser, encrypted=is_loopback(host)))
     now = len(state.decisions)
     _say(f"{now} pictures decided upon ({now - before:+d}); decisions and ledger are in {place.path}")
-
-
-def _read(photos: Path, *, model: bool, listen: Listener) -> tuple[PictureStore, Catalog, AuditResult, Opinion | None]:
-    """Scan and audit the files as they are: a finding stays on its list, decided, when the review is started again."""
-    from budwood import machine
-    from budwood.cache import pictures_folder
-    from budwood.data.audit import add_opinion, audit
-    from budwood.data.scan import scan
-    from budwood.data.store import PictureStore
-
-    tuned = machine.tune_allocator() if model else False  # before torch is imported
-    store = PictureStore(pictures_folder(photos, side=SIDE), side=SIDE)
-    catalog = scan(photos, store=store, listen=listen)
-    result = audit(catalog, store, listen=listen)
-    if not model:
-        return store, catalog, result, None
-    from budwood.look import form_opinion
-    from budwood.prepare import Dataset
-    from budwood.recipe import load_recipe
-
-    dataset = Dataset(scanned=catalog, catalog=catalog.usable(), store=store, audit=result)
-    bf16 = machine.probe(tuned_allocator=tuned).bf16
-    opinion = form_opinion(dataset, load_recipe("probe"), bf16=bf16, listen=listen)
-    return store, catalog, add_opinion(result, dataset.catalog, opinion), opinion
 
 
 def _check_options(checks: list[str], token: str | None) -> None:

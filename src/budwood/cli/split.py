@@ -10,15 +10,14 @@ import typer
 
 from budwood.cli import options
 from budwood.cli.progress import progress
+from budwood.cli.reading import read_and_audit
 
 if TYPE_CHECKING:
     from budwood.data.leaks import Leak
     from budwood.data.records import Catalog
     from budwood.data.split import Split, SplitSpec
-    from budwood.events import Listener
     from budwood.leakage import LeakageCost
 
-_SIDE = 320
 _OWN = "own"
 _SHOWN = 20  # leaks in the table
 
@@ -56,7 +55,8 @@ def run(
     elif check != _OWN and not Path(check).is_file():
         raise UsageError(f"the split file {check} does not exist; make one with: budwood split {photos}")
     with progress() as listen:
-        catalog, groups = _read(photos, listen)
+        reading = read_and_audit(photos, listen=listen)
+        catalog, groups = reading.catalog.usable(), reading.result.groups
         if check is None:
             if spec.folds is None:
                 made = {out: split(catalog, groups=groups, spec=spec, seed=seed, listen=listen)}
@@ -80,22 +80,6 @@ def _settings(overrides: Sequence[str] | None, folds: int | None) -> SplitSpec:
     if folds is not None:
         settings["folds"] = folds
     return validate(SplitSpec, settings, source="split")
-
-
-def _read(photos: Path, listen: Listener) -> tuple[Catalog, tuple[tuple[str, ...], ...]]:
-    """The usable pictures after a person's decisions, and the groups that belong together."""
-    from budwood.cache import pictures_folder
-    from budwood.data.audit import audit
-    from budwood.data.cleaning.decisions import DecisionJournal, apply_decisions
-    from budwood.data.scan import scan
-    from budwood.data.store import PictureStore
-    from budwood.workspace import workspace
-
-    store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
-    scanned = scan(photos, store=store, listen=listen)
-    groups = audit(scanned, store, listen=listen).groups
-    decisions = DecisionJournal(workspace(photos).decisions).decisions()
-    return apply_decisions(scanned, decisions).usable(), groups
 
 
 def _check(catalog: Catalog, groups: Sequence[Sequence[str]], which: str, spec: SplitSpec) -> None:

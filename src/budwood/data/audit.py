@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from budwood.data.checks import CHECKS, OPINION_CHECKS, PAIR_CHECKS, NearPair, components, exact_groups
+from budwood.data.feature_pairs import alike_pairs
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 from budwood.data.store import PictureStore
@@ -26,7 +27,7 @@ class AuditSpec(BaseModel):
     near_duplicates: also look for pictures that show the same after a turn, a mirror, a crop or another
         compression; without it only equal pictures are tied in the split.
     opinion: `fit` also asks the frozen network about labels, outliers, classes hard to tell apart and shortcuts. It
-        costs the features of val and test and of the pictures' borders.
+        costs the features of val and test and of the pictures' borders. Pairs of equal features then join the groups.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,10 +38,14 @@ class AuditSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """Findings by severity, then check, then certainty; ``groups``: paths of pictures that show the same."""
+    """Findings by severity, then check, then certainty; ``groups``: paths of pictures that show the same.
+
+    pairs: the near-duplicates that the groups were made of, besides equal pictures.
+    """
 
     findings: tuple[Finding, ...]
     groups: tuple[tuple[str, ...], ...]
+    pairs: tuple[NearPair, ...] = ()
 
 
 def audit(
@@ -68,20 +73,38 @@ def audit(
     listen(StepStarted(step="audit", total=len(catalog)))
     pairs = _near_pairs(catalog, store, listen=listen) if spec.near_duplicates else ()
     findings = [finding for check in CHECKS.values() for finding in check(catalog)]
-    findings += [finding for pair_check in PAIR_CHECKS.values() for finding in pair_check(catalog, pairs)]
-    groups = components([*exact_groups(catalog), *((pair.first, pair.second) for pair in pairs)])
-    result = AuditResult(findings=_sorted(findings), groups=groups)
+    result = _with_pairs(AuditResult(findings=tuple(findings), groups=()), catalog, pairs)
     if opinion is not None:
-        result = add_opinion(result, catalog, opinion)
+        result = add_opinion(result, catalog, opinion, store, spec=spec)
     note = ", ".join(f"{sum(f.severity == s for f in result.findings)} {s}s" for s in SEVERITIES[:2])
     listen(StepFinished(step="audit", seconds=time.monotonic() - started, note=note))
     return result
 
 
-def add_opinion(result: AuditResult, catalog: Catalog, opinion: Opinion) -> AuditResult:
-    """The result with what the checks find that need a network's opinion."""
+def add_opinion(
+    result: AuditResult, catalog: Catalog, opinion: Opinion, store: PictureStore, *, spec: AuditSpec | None = None
+) -> AuditResult:
+    """The result with what the checks find that need a network's opinion.
+
+    Near-duplicates by the network's features join those that were found by their pixels: small turns, above all.
+    """
+    if (spec or AuditSpec()).near_duplicates:
+        records = {record.path: record for record in catalog.records}
+        planes = store.planes(catalog, [records[path] for path in opinion.paths])
+        known = {(pair.first, pair.second) for pair in result.pairs}
+        alike = alike_pairs(opinion.paths, opinion.features, planes)
+        more = tuple(pair for pair in alike if (pair.first, pair.second) not in known)
+        result = _with_pairs(result, catalog, (*result.pairs, *more))
     found = [finding for judge in OPINION_CHECKS.values() for finding in judge(catalog, opinion)]
     return replace(result, findings=_sorted([*result.findings, *found]))
+
+
+def _with_pairs(result: AuditResult, catalog: Catalog, pairs: tuple[NearPair, ...]) -> AuditResult:
+    """The result with what the pairs tell, in the place of what earlier pairs told."""
+    kept = [finding for finding in result.findings if finding.check not in PAIR_CHECKS]
+    found = [finding for check in PAIR_CHECKS.values() for finding in check(catalog, pairs)]
+    groups = components([*exact_groups(catalog), *((pair.first, pair.second) for pair in pairs)])
+    return AuditResult(findings=_sorted([*kept, *found]), groups=groups, pairs=pairs)
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:

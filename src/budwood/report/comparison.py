@@ -97,6 +97,8 @@ def _balance(found: dict[str, Any]) -> ComparisonView:
         rare = next(f for f in arm["difference"]["f1"] if f["name"] == f"F1 of {found['rarest']}")
         rows.append(_row(f"{arm['name'].replace('_', ' ')}: macro F1", arm["difference"]["macro_f1"]))
         rows.append(_row(f"{arm['name'].replace('_', ' ')}: F1 of {found['rarest']}", rare))
+        recall = next(f for f in arm["difference"]["recall"] if f["name"] == f"recall of {found['rarest']}")
+        rows.append(_row(f"{arm['name'].replace('_', ' ')}: recall of {found['rarest']}", recall))
         rows.append(_row(f"{arm['name'].replace('_', ' ')}: accuracy", arm["difference"]["accuracy"]))
     helped = [arm["name"].replace("_", " ") for arm in arms if _verdict(arm["difference"]["macro_f1"]) == "better"]
     lead = (

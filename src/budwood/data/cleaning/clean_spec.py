@@ -32,7 +32,7 @@ class CleanSpec(BaseModel):
     exclude: tuple[str, ...] = ()
     keep_one: tuple[str, ...] = ()
     relabel: tuple[str, ...] = ()
-    certainty: float = Field(default=0.9, ge=0.5, le=1.0)
+    certainty: float = Field(default=0.98, ge=0.5, le=1.0)
 
     @field_validator("exclude", "keep_one", "relabel")
     @classmethod
