@@ -70,7 +70,7 @@ def test_pictures_of_which_none_can_be_read_end_with_3(probe_run: Path, call: Ca
 
 def test_a_missing_picture_or_an_empty_folder_is_named(probe_run: Path, call: Callable, tmp_path: Path) -> None:
     call("predict", probe_run, tmp_path / "no.jpg", "--threads", "1").refused(
-        2, "no.jpg", "does not exist", "files or folders"
+        2, "no.jpg", "does not exist", "give pictures"
     )
     call("predict", probe_run, tmp_path, "--threads", "1").refused(3, str(tmp_path), "no pictures", "another folder")
 

@@ -149,7 +149,7 @@ def test_a_decision_on_an_older_content_of_the_file_does_not_count() -> None:
 
 def test_labels_are_changed_from_the_stated_certainty_on() -> None:
     findings = [
-        finding("label_error", "a1", score=0.95, suggestion="b"),
+        finding("label_error", "a1", score=0.985, suggestion="b"),
         finding("label_error", "a2", score=0.6, suggestion="b"),
         finding("label_error", "a3", score=0.99),
     ]
