@@ -6,6 +6,7 @@ were cleaned away go back into training only where no val or test picture shows 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from budwood.data.split_nouns import Split
 from budwood.errors import DataError, UsageError
 from budwood.evaluation.compare import Comparison, paired_difference
 from budwood.evaluation.predictions import Predictions
+from budwood.events import StepFinished, StepStarted
 from budwood.export.bundle import Bundle, BundleFacts
 from budwood.prepare import open_pixels
 from budwood.scoring import predict_part
 from budwood.training import Trainer
+
+_STEP = "compare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,10 @@ def cleaning_gain(trainer: Trainer, split: Split, *, cleaned: Predictions, facts
     test = _part(pixels, [row[path] for path in paths["test"]], truth)
     other = replace(trainer, dataset=both)
     trained = other.train(replace(pixels, rows=training), val)
-    answers = predict_part(Bundle(Path(), facts, trained.model), test, listen=trainer.listen)
+    started = time.perf_counter()
+    trainer.listen(StepStarted(step=_STEP, total=len(test)))
+    answers = predict_part(Bundle(Path(), facts, trained.model), test, listen=trainer.listen, step=_STEP)
+    trainer.listen(StepFinished(step=_STEP, seconds=time.perf_counter() - started))
     before = {record.path: record.label for record in original.records}
     now = {record.path: record.label for record in dataset.catalog.records}
     return CleaningGain(

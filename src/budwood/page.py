@@ -23,6 +23,7 @@ from budwood.evaluation.metrics import Estimate, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json, write_text
 from budwood.recipe import Recipe, parse_recipe
+from budwood.report.check_words import words_of
 from budwood.report.comparison import comparison_view
 from budwood.report.data import (
     Baseline,
@@ -206,7 +207,9 @@ def _finding_group(source: _Source, check: str, found: list[dict[str, Any]]) -> 
     together = [f["paths"] for f in found if len(f["paths"]) > 1]
     single = [path for f in found if len(f["paths"]) == 1 for path in f["paths"]]
     evidence = [f["evidence"] for f in found]
-    shown = "; ".join(dict.fromkeys(evidence[:3])) + (f"; and {len(evidence) - 3} more" if len(evidence) > 3 else "")
+    words = words_of(check)
+    more = f" (and {len(evidence) - 1} more findings)" if len(evidence) > 1 else ""
+    shown = f"{words.meaning} {words.remedy} The first: {evidence[0].rstrip('.')}{more}."
     as_sets = "duplicate" in check
     if not as_sets:
         single, together = [path for f in found for path in f["paths"]], []

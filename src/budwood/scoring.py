@@ -57,11 +57,11 @@ def score(bundle: Bundle, trainer: Trainer, split: Split, pixels: PixelSet) -> S
     )
 
 
-def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent) -> Predictions:
-    """The bundle's answers to the pictures of one part, with their labels."""
+def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent, step: str = "evaluate") -> Predictions:
+    """The bundle's answers to the pictures of one part, with their labels; ``listen`` hears of ``step``'s advance."""
 
     def advance(count: int) -> None:
-        listen(StepAdvanced(step="evaluate", count=count))
+        listen(StepAdvanced(step=step, count=count))
 
     return Predictions(
         probs=bundle.predict_pixels(part.pixels[part.rows], advance=advance),

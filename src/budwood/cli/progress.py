@@ -25,6 +25,7 @@ _WORDS = {
     "look": "a network looks at the pictures",
     "look at borders": "and at their borders alone",
     "opinion": "its opinion, out of fold",
+    "compare": "the model of the pictures as they came",
     "leakage": "what leaking would bring",
     "balance": "ways against imbalance",
     "unpack": "unpacking",
