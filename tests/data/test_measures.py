@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from budwood.data.measures import measure
+from budwood.data.measures import measure, measure_many
 
 Picture = NDArray[np.uint8]
 
@@ -33,6 +33,30 @@ def test_brightness_is_the_mean_luma_and_contrast_its_deviation() -> None:
     found = measure(scene())
     assert found.brightness == pytest.approx(luma.mean(), abs=0.1)
     assert found.contrast == pytest.approx(luma.std(), abs=0.1)
+
+
+@pytest.mark.parametrize("size", [(96, 96), (33, 50), (320, 201), (2, 9), (1, 1)], ids=str)
+def test_a_picture_measures_the_same_among_others_as_alone(size: tuple[int, int]) -> None:
+    pictures = np.stack([scene(seed, height=size[0], width=size[1]) // (1 + seed % 3) for seed in range(16)])
+    lumas = np.stack([np.asarray(Image.fromarray(picture).convert("L")) for picture in pictures])
+    found = measure_many(pictures, lumas)
+    np.testing.assert_allclose(found, [measure(picture) for picture in pictures], atol=0.0011)
+
+
+def test_sharpness_is_that_of_its_definition() -> None:
+    """The same written down picture by picture, with the neighbours of every pixel of the bands."""
+    picture = scene(3, height=61, width=47)
+    green = picture[..., 1].astype(float)
+    energies = []
+    for down, across in ((1, 0), (0, 1), (1, 1), (1, -1)):
+        slope = bend = 0.0
+        for row in np.linspace(0, 58, 16).astype(int) + 1:
+            for column in range(1, 46):
+                one, other = green[row - down, column - across], green[row + down, column + across]
+                slope += (other - one) ** 2 + 0.25
+                bend += (one + other - 2 * green[row, column]) ** 2
+        energies.append(bend / slope)
+    assert measure(picture).sharpness == pytest.approx(min(energies) ** 0.5, abs=0.001)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])

@@ -19,7 +19,7 @@ from budwood.data.picture_index import load_index
 from budwood.data.pixels import PictureStore, pixel_digest, working_pixels
 from budwood.data.planes import luma_plane
 from budwood.data.preprocess import Preprocess, reduce_to
-from budwood.data.reader import Answer, Job
+from budwood.data.reader import Batch, Job
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
 from budwood.errors import DataError, IntegrityError, OutputError, UsageError
@@ -56,7 +56,7 @@ class Decodes:
         self.count = 0
         real = scan_module.read_files
 
-        def counted(jobs: list[Job], *, side: int, workers: int) -> Iterator[list[Answer]]:
+        def counted(jobs: list[Job], *, side: int, workers: int) -> Iterator[Batch]:
             self.count += len(jobs)
             return real(jobs, side=side, workers=workers)
 

@@ -93,6 +93,17 @@ def test_reduced_picture_has_the_shorter_side_asked_for(height: int, width: int,
         np.testing.assert_array_equal(reduce_to(out, side), out)
 
 
+@pytest.mark.parametrize("size", [(640, 700), (641, 640), (1024, 900), (1279, 1300)], ids=str)
+def test_large_picture_is_reduced_in_place_and_much_as_by_bicubic_alone(size: tuple[int, int]) -> None:
+    """A ramp with waves: a shift by half a pixel of the result would show as 3 grey levels."""
+    rows, columns = np.mgrid[: size[0], : size[1]] / min(size)
+    waves = 120 + 60 * np.sin(40 * columns + 9 * rows) + 50 * np.cos(37 * rows)
+    picture = np.repeat(np.clip(waves, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    found = reduce_to(picture, 320)
+    alone = Image.fromarray(picture).resize((found.shape[1], found.shape[0]), Image.Resampling.BICUBIC)
+    assert np.abs(found.astype(int) - np.asarray(alone)).mean() < 0.7
+
+
 def test_normalise_is_scale_then_standardise() -> None:
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8))
     preprocess = Preprocess(size=8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))

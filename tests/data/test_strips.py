@@ -55,12 +55,13 @@ def test_strips_give_what_the_whole_picture_gives(
         picture = replace(open_picture(data), orientation=orientation)
         monkeypatch.setattr(strips, "STRIP_PIXELS", 10**6)
         whole = picture.pixels()
-        reduced = reduce_to(whole, 16)
+        reduced = {side: reduce_to(whole, side) for side in (16, 7, 4)}  # the last two in two steps
         assert picture.size == whole.shape[1::-1]
         for num_pixels in (10**6, 700, 37):
             monkeypatch.setattr(strips, "STRIP_PIXELS", num_pixels)
             assert np.array_equal(picture.pixels(), whole), (orientation, num_pixels)
-            assert np.array_equal(np.asarray(picture.reduced(16)), reduced), (orientation, num_pixels)
+            for side, expected in reduced.items():
+                assert np.array_equal(np.asarray(picture.reduced(side)), expected), (orientation, num_pixels, side)
 
 
 def test_deep_values_are_scaled_by_the_range_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:

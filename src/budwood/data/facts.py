@@ -50,3 +50,14 @@ PACKED = struct.Struct("".join(_CODES))
 _KINDS = ["u1", "<i8", "<i8", "<i8", "<u8", "V32", "V32", "<u4", "<u4", "S8", "S8", "<u4", "<u4", "<u8", *["<f8"] * 7]
 FACTS = np.dtype(list(zip(Facts._fields, _KINDS, strict=True)))
 assert FACTS.itemsize == PACKED.size, "the two descriptions of a row differ"
+
+
+def stored_sizes(rows: Rows) -> NDArray[np.int64]:
+    """The bytes of each stored picture, ``[N]``; 0 where there is none."""
+    sizes: NDArray[np.int64] = rows["rows"].astype(np.int64) * rows["columns"] * 3
+    return sizes
+
+
+def stored_bytes(rows: Rows) -> int:
+    """The bytes of all stored pictures."""
+    return int(stored_sizes(rows).sum())

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.facts import FACTS, Rows
+from budwood.data.facts import FACTS, Rows, stored_sizes
 from budwood.data.planes import PLANE_SIDE
 from budwood.files import sha256_bytes, write_bytes
 
 DATA_NAME, PLANES_NAME, INDEX_NAME = "pixels.u8", "planes.u8", "index.bin"
-VERSION = 3
+VERSION = 4
 PLANE_BYTES = PLANE_SIDE * PLANE_SIDE
 
 _PLACE = struct.Struct("<32s Q 4I Q Q")
@@ -96,10 +96,18 @@ class Pictures:
         """A copy of all places."""
         return np.frombuffer(bytes(self.packed), _PLACES)
 
-    def add(self, place: Place) -> None:
-        """Append one; its number is the count before."""
-        self._numbers[place.digest] = self.count
-        self.packed += _PLACE.pack(*place)
+    def add(self, rows: Rows, *, offset: int, plane_sums: NDArray[np.uint64]) -> int:
+        """Append the pictures of these facts, which lie one after another from ``offset``; returns where they end."""
+        sizes = stored_sizes(rows)
+        places = np.zeros(len(rows), _PLACES)
+        places["digest"] = rows["pixel_digest"]
+        places["offset"] = offset + np.cumsum(sizes) - sizes
+        places["plane_sum"] = plane_sums
+        for name in (*_SIZES, "checksum"):
+            places[name] = rows[name]
+        self._numbers.update(zip(rows["pixel_digest"].tolist(), range(self.count, self.count + len(rows)), strict=True))
+        self.packed += places.tobytes()
+        return offset + int(sizes.sum())
 
     def drop(self, digest: bytes) -> None:
         """Forget a picture whose bytes are damaged."""
@@ -125,18 +133,16 @@ class Files:
         """A copy of all rows."""
         return np.frombuffer(bytes(self.packed), FACTS)
 
-    def put(self, path: str, facts: bytes | bytearray, reason: str) -> None:
-        """Add a file, or replace what is known of it."""
-        number = self.numbers.setdefault(path, len(self.paths))
-        if number == len(self.paths):
-            self.paths.append(path)
-            self.packed += facts
-        else:
-            self.packed[number * FACTS.itemsize : (number + 1) * FACTS.itemsize] = facts
-        if reason:
-            self.reasons[path] = reason
-        else:
+    def put(self, paths: list[str], rows: Rows, reasons: dict[str, str]) -> None:
+        """Add files, or replace what is known of them."""
+        packed, size = rows.tobytes(), FACTS.itemsize
+        for at, path in enumerate(paths):
+            number = self.numbers.setdefault(path, len(self.paths))
+            if number == len(self.paths):
+                self.paths.append(path)
+            self.packed[number * size : (number + 1) * size] = packed[at * size : (at + 1) * size]
             self.reasons.pop(path, None)
+        self.reasons |= reasons
 
     def forget(self, digest: bytes) -> None:
         """Let every file with this picture count as changed."""

@@ -20,12 +20,13 @@ PLANE_SIDE = 64  # planes are squares whatever the picture's shape: quarter turn
 
 def luma_plane(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The luma of a picture ``[H, W, 3]``, resampled to ``[64, 64]`` uint8."""
-    return np.frombuffer(plane_bytes(Image.fromarray(picture)), np.uint8).reshape(PLANE_SIDE, PLANE_SIDE)
+    luma = Image.fromarray(picture).convert("L")
+    return np.frombuffer(plane_bytes(luma), np.uint8).reshape(PLANE_SIDE, PLANE_SIDE)
 
 
-def plane_bytes(picture: Image.Image) -> bytes:
-    """The rows of `luma_plane`, 4,096 bytes, for an RGB picture that Pillow holds."""
-    return picture.convert("L").resize((PLANE_SIDE, PLANE_SIDE), Image.Resampling.BILINEAR).tobytes()
+def plane_bytes(luma: Image.Image) -> bytes:
+    """The rows of `luma_plane`, 4,096 bytes, for the luma (mode "L") of a picture that Pillow holds."""
+    return luma.resize((PLANE_SIDE, PLANE_SIDE), Image.Resampling.BILINEAR).tobytes()
 
 
 def pixel_digest(image: NDArray[np.uint8]) -> str:

@@ -20,8 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from budwood.data.facts import PACKED
-from budwood.data.worker import HEAD
+import numpy as np
+
+from budwood.data.facts import FACTS, Rows, stored_bytes
+from budwood.data.worker import WORDS
 from budwood.data.worker_process import TOO_SLOW, WorkerProcess
 
 PATIENCE = 60.0 if hasattr(signal, "setitimer") else 10.0  # seconds of silence after which a worker is killed from here
@@ -40,23 +42,25 @@ class Job(NamedTuple):
     name: bytes
 
 
-class Answer(NamedTuple):
-    """What a worker says. ``facts`` is empty when the file ended the worker; then ``reason`` tells how.
+class Batch(NamedTuple):
+    """What a worker says of some files, or how one file ended it: then ``ended`` says so and there is no row.
 
-    ``picture`` and ``plane`` are views of memory that many answers share: copy what is to be kept.
+    ``numbers``: of the jobs. ``rows``: their facts, ``[N]`` of dtype FACTS. ``reasons``: of unreadable ones, by job.
+    ``pictures`` and ``planes``: the bytes of the readable ones, one after another.
     """
 
-    number: int
-    facts: bytes | bytearray
-    reason: str
-    picture: memoryview
-    plane: memoryview
+    numbers: list[int]
+    rows: Rows
+    reasons: dict[int, str]
+    pictures: memoryview
+    planes: memoryview
+    ended: str = ""
 
 
 _NOTHING = memoryview(b"")
 
 
-def read_files(places: Iterable[Job], *, side: int, workers: int) -> Iterator[list[Answer]]:
+def read_files(places: Iterable[Job], *, side: int, workers: int) -> Iterator[Batch]:
     """Read files in worker processes; answers come in batches, in any order, one for each job.
 
     Args:
@@ -71,7 +75,7 @@ def read_files(places: Iterable[Job], *, side: int, workers: int) -> Iterator[li
     if not jobs:
         return
     count = max(1, min(workers, len(jobs) // FILES_A_WORKER))
-    answers: queue.Queue[list[Answer] | Exception | None] = queue.Queue(_BATCHES * count)
+    answers: queue.Queue[Batch | Exception | None] = queue.Queue(_BATCHES * count)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="budwood-", ignore_cleanup_errors=True))
         lanes = [_Lane(jobs, answers, folder=Path(folder), side=side, number=number) for number in range(count)]
@@ -107,7 +111,7 @@ class _Lane:
     def __init__(
         self,
         jobs: deque[Job],
-        answers: queue.Queue[list[Answer] | Exception | None],
+        answers: queue.Queue[Batch | Exception | None],
         *,
         folder: Path,
         side: int,
@@ -159,7 +163,7 @@ class _Lane:
                 data = self._worker.receive()
                 self._silent_since = None
                 batch = self._parsed(data) if data else self._died()
-                if batch:
+                if batch is not None:
                     self._answers.put(batch)
             self._answers.put(None)
         except Exception as error:
@@ -190,36 +194,38 @@ class _Lane:
             group.num_bytes += len(job.name) + 1
         return group if group.jobs else None
 
-    def _parsed(self, data: bytearray) -> list[Answer]:
+    def _parsed(self, data: bytearray) -> Batch:
         group = self._sent.popleft()
         self._alone = max(0, self._alone - 1)
         now = time.monotonic()
         self._pace = max(1e-6, (now - self._since) / len(group.jobs))
         self._since = now
-        batch, at, view = [], 0, memoryview(data)
-        for job in group.jobs:
-            words, picture, plane = HEAD.unpack_from(data, at)
-            body = at + HEAD.size + PACKED.size
-            facts = data[at + HEAD.size : body]
-            reason = data[body : body + words].decode() if words else ""
-            at = body + words + picture + plane
-            batch.append(
-                Answer(job.number, facts, reason, view[at - plane - picture : at - plane], view[at - plane : at])
-            )
-        return batch
+        count, view = len(group.jobs), memoryview(data)
+        numbers = [job.number for job in group.jobs]
+        at = WORDS.size * count
+        lengths = [words for (words,) in WORDS.iter_unpack(view[:at])]
+        rows = np.frombuffer(data, FACTS, count, at)
+        at += rows.nbytes
+        reasons = {}
+        for number, words in zip(numbers, lengths, strict=True):
+            if words:
+                reasons[number] = data[at : at + words].decode()
+                at += words
+        end = at + stored_bytes(rows)
+        return Batch(numbers, rows, reasons, view[at:end], view[end:])
 
-    def _died(self) -> list[Answer]:
+    def _died(self) -> Batch | None:
         """Blame a file or suspect it, and go on with a fresh worker."""
         if self._closed.is_set():
-            return []
-        ending, batch = self._worker.ending(), []
+            return None
+        ending, batch = self._worker.ending(), None
         group = self._sent.popleft()
         in_hands = group.jobs[self._noted()] if self._noted() < len(group.jobs) else None
         left = group.jobs
         if in_hands is None:
             self._alone = len(left)
         elif self._alone or ending == TOO_SLOW:
-            batch = [Answer(in_hands.number, b"", ending, _NOTHING, _NOTHING)]
+            batch = Batch([in_hands.number], np.zeros(0, FACTS), {}, _NOTHING, _NOTHING, ending)
             left.remove(in_hands)
             self._alone = max(0, self._alone - 1)
         else:

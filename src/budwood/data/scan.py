@@ -24,9 +24,9 @@ from budwood.data.facts import FACTS, PACKED, Facts, Rows
 from budwood.data.inputs.folders import EXPECTED
 from budwood.data.inputs.listing import Listing
 from budwood.data.inputs.sources import open_source
-from budwood.data.reader import Answer, Job, read_files
+from budwood.data.reader import Batch, Job, read_files
 from budwood.data.records import Catalog, ImageRecord
-from budwood.data.store import PictureStore
+from budwood.data.store import Found, PictureStore
 from budwood.errors import DataError, UnreadableImage
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 
@@ -89,7 +89,7 @@ class _Scan:
         side = self._store.side if self._store is not None else 0
         for batch in read_files(jobs, side=side, workers=workers):
             self._keep(batch)
-            self._advance(len(batch))
+            self._advance(len(batch.numbers))
         self._advance(0, last=True)
         if self._store is not None:
             self._store.retain(self._root, self._paths)
@@ -123,20 +123,16 @@ class _Scan:
                 self._reasons[i] = "cannot be opened"
                 self._advance(1)
 
-    def _keep(self, batch: list[Answer]) -> None:
-        told: list[Answer] = []
-        for answer in batch:
-            if answer.facts:
-                told.append(answer)
-                self._rows[answer.number] = np.frombuffer(answer.facts, FACTS)[0]
-                if answer.reason:
-                    self._reasons[answer.number] = answer.reason
-            else:
-                self._blame(answer.number, answer.reason)
-        if self._store is not None and told:
-            self._store.remember(
-                self._root, [(self._paths[a.number], a.facts, a.reason, a.picture, a.plane) for a in told]
-            )
+    def _keep(self, batch: Batch) -> None:
+        if batch.ended:
+            self._blame(batch.numbers[0], batch.ended)
+            return
+        self._rows[batch.numbers] = batch.rows
+        self._reasons |= batch.reasons
+        if self._store is not None:
+            paths = [self._paths[number] for number in batch.numbers]
+            reasons = {self._paths[number]: reason for number, reason in batch.reasons.items()}
+            self._store.remember(self._root, Found(paths, batch.rows, reasons, batch.pictures, batch.planes))
 
     def _blame(self, number: int, reason: str) -> None:
         """A file that ended its worker: its bytes are digested, but it is not remembered, so it is tried again."""

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -23,7 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from budwood.data.decode import decode_file
-from budwood.data.facts import FACTS, PACKED, Facts, Rows
+from budwood.data.facts import FACTS, PACKED, Facts, Rows, stored_sizes
 from budwood.data.picture_index import (
     DATA_NAME,
     INDEX_NAME,
@@ -41,15 +41,24 @@ from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import DataError, IntegrityError, OutputError
 from budwood.files import escape_name, unescape_name
 
-__all__ = ["PictureStore", "pixel_digest"]
+__all__ = ["Found", "PictureStore", "pixel_digest"]
 
 LOCK_NAME = "lock"
 FLUSH_SECONDS = 10.0  # a killed scan loses at most this much work, or 20 times what a flush takes
 
 
-# What a scan found out about a file: path, packed `Facts`, reason (empty for pictures), and the bytes of the reduced
-# picture and of its plane.
-Found: TypeAlias = tuple[str, bytes | bytearray, str, memoryview, memoryview]
+class Found(NamedTuple):
+    """What a scan found out about some files: their paths, their facts, and why those are unreadable that are.
+
+    ``rows``: ``[N]`` of dtype FACTS. ``pictures`` and ``planes``: the bytes of the reduced pictures and of their
+    planes, of readable files only, one after another.
+    """
+
+    paths: list[str]
+    rows: Rows
+    reasons: dict[str, str]
+    pictures: memoryview
+    planes: memoryview
 
 
 class PictureStore:
@@ -122,15 +131,10 @@ class PictureStore:
         reasons = {where[path]: reason for path, reason in files.reasons.items() if path in where}
         return rows, found, reasons
 
-    def remember(self, root: Path, files: Iterable[Found]) -> None:
+    def remember(self, root: Path, found: Found) -> None:
         """Keep what a scan of ``root`` found, inside `writing`."""
-        table = self._index.files.setdefault(_root_key(root), Files())
-        pictures: list[tuple[Facts, memoryview, memoryview]] = []
-        for path, packed, reason, picture, plane in files:
-            table.put(path, packed, reason)
-            if not reason:
-                pictures.append((Facts(*PACKED.unpack(packed)), picture, plane))
-        self._append(pictures)
+        self._index.files.setdefault(_root_key(root), Files()).put(found.paths, found.rows, found.reasons)
+        self._append(found.rows[found.rows["readable"] == 1], found.pictures, found.planes)
         self._changed = True
         if time.monotonic() > self._flush_at:
             self._flush()
@@ -178,7 +182,8 @@ class PictureStore:
             sizes = {"height": height, "width": width, "rows": image.shape[0], "columns": image.shape[1]}
             facts = Facts(1, pixel_digest=digest, checksum=check, **sizes)
             with self.writing():
-                self._append([(facts, image.data.cast("B"), luma_plane(image).data.cast("B"))])
+                rows = np.frombuffer(PACKED.pack(*facts), FACTS)
+                self._append(rows, image.data.cast("B"), luma_plane(image).data.cast("B"))
                 self._changed = True
         return image
 
@@ -229,31 +234,31 @@ class PictureStore:
                     return np.empty(0, np.uint8)  # deleted or emptied under us: the caller sees too few bytes
             return self._maps[name]
 
-    def _append(self, pictures: list[tuple[Facts, memoryview, memoryview]]) -> None:
-        """Write pictures that are not stored yet, and their planes, then name them in the index."""
-        fresh = {f.pixel_digest: (f, picture, plane) for f, picture, plane in pictures}
+    def _append(self, rows: Rows, pictures: memoryview, planes: memoryview) -> None:
+        """Write the pictures of these rows that are not stored yet, and their planes, then name them in the index."""
         known = self._index.pictures
-        chosen = [one for digest, one in fresh.items() if known.number(digest) is None]
-        if not chosen:
+        first = {digest: i for i, digest in reversed(list(enumerate(rows["pixel_digest"].tolist())))}
+        fresh = sorted(i for digest, i in first.items() if known.number(digest) is None)
+        if not fresh:
             return
-        planes = b"".join(plane for _, _, plane in chosen)
-        sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES)).tolist()
+        if len(fresh) < len(rows):
+            pictures, planes = (
+                _parts(pictures, stored_sizes(rows), fresh),
+                _parts(planes, np.full(len(rows), PLANE_BYTES), fresh),
+            )
+            rows = rows[fresh]
+        sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES))
         # Not at the files' ends: an earlier write may have stopped half-way.
-        self._write(DATA_NAME, self._index.end, [picture for _, picture, _ in chosen])
-        self._write(PLANES_NAME, known.count * PLANE_BYTES, [planes])
-        for (facts, _, _), plane_sum in zip(chosen, sums, strict=True):
-            size = (facts.rows, facts.columns, facts.height, facts.width)
-            place = Place(facts.pixel_digest, self._index.end, *size, facts.checksum, plane_sum)
-            known.add(place)
-            self._index.end = place.end
-            self._damaged.discard(facts.pixel_digest)
+        self._write(DATA_NAME, self._index.end, pictures)
+        self._write(PLANES_NAME, known.count * PLANE_BYTES, planes)
+        self._index.end = known.add(rows, offset=self._index.end, plane_sums=sums)
+        self._damaged.difference_update(rows["pixel_digest"].tolist())
 
-    def _write(self, name: str, offset: int, parts: list[memoryview | bytes]) -> None:
+    def _write(self, name: str, offset: int, data: memoryview) -> None:
         with self._disk(), (self.folder / name).open("r+b", buffering=0) as file:
             file.seek(offset)
-            left = memoryview(b"".join(parts))
-            while left:
-                left = left[file.write(left) :]
+            while data:
+                data = data[file.write(data) :]
 
     def _forget(self, digest: bytes) -> None:
         self._damaged.add(digest)
@@ -309,6 +314,12 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def _parts(data: memoryview, sizes: NDArray[np.int64], chosen: list[int]) -> memoryview:
+    """Some of the pieces that lie in ``data`` one after another."""
+    ends = np.cumsum(sizes).tolist()
+    return memoryview(b"".join([data[ends[i] - size : ends[i]] for i, size in zip(chosen, sizes[chosen], strict=True)]))
 
 
 def _checksum(picture: memoryview, place: Place) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from budwood.data.preprocess import reduce_coarse, whole_step
 from budwood.errors import UnreadableImage
 
 STRIP_PIXELS = 1_000_000  # a strip and its conversions stay below some 20 MB
@@ -52,7 +53,7 @@ class Picture:
         """
         width, height = self.size
         if width * height <= STRIP_PIXELS:
-            return np.asarray(self._whole())
+            return np.asarray(self._coarse(1))
         pixels = np.empty((height, width, 3), np.uint8)
         for top, strip in self._strips():
             pixels[top : top + strip.height] = np.asarray(strip)
@@ -65,35 +66,33 @@ class Picture:
             UnreadableImage: as `pixels`.
         """
         width, height = self.size
-        shorter = min(width, height)
-        if shorter <= side:
-            return self._whole()
-        size = (max(side, round(width * side / shorter)), max(side, round(height * side / shorter)))
-        if self._is_plain or width * height <= STRIP_PIXELS or height > 2 * width:
-            return self._whole().resize(size, Image.Resampling.BICUBIC)
-        # Pillow resamples rows, then columns (in tall pictures columns first), so the rows may as well come in strips.
-        narrow = Image.new("RGB", (size[0], height))
-        for top, strip in self._strips():
-            narrow.paste(strip.resize((size[0], strip.height), Image.Resampling.BICUBIC), (0, top))
-        return narrow.resize(size, Image.Resampling.BICUBIC)
+        if min(width, height) <= side:
+            return self._coarse(1)
+        coarse = self._coarse(whole_step(min(width, height), side))
+        return reduce_coarse(coarse, width=width, height=height, side=side)
 
-    def _whole(self) -> Image.Image:
+    def _coarse(self, step: int) -> Image.Image:
+        """The upright picture in RGB, squares of ``step`` pixels reduced to one."""
         if self._is_plain:
-            return self.image
+            return self.image.reduce(step) if step > 1 else self.image
         width, height = self.size
         if width * height <= STRIP_PIXELS:
-            return next(self._strips())[1]
-        return Image.fromarray(self.pixels())
+            whole = next(self._strips())[1]
+            return whole.reduce(step) if step > 1 else whole
+        coarse = Image.new("RGB", (-(-width // step), -(-height // step)))
+        for top, strip in self._strips(step):
+            coarse.paste(strip.reduce(step) if step > 1 else strip, (0, top // step))
+        return coarse
 
     @property
     def _is_plain(self) -> bool:
         return self.image.mode == "RGB" and self.orientation == 1 and "transparency" not in self.image.info
 
-    def _strips(self) -> Iterator[tuple[int, Image.Image]]:
-        """Each strip of the upright picture as RGB, with the row that it begins at."""
+    def _strips(self, step: int = 1) -> Iterator[tuple[int, Image.Image]]:
+        """Each strip of the upright picture as RGB, with the row that it begins at, a multiple of ``step``."""
         width, height = self.size
         scale = _scale_of(self.image) if _is_deep(self.image) else None
-        rows = max(1, STRIP_PIXELS // width)
+        rows = max(1, STRIP_PIXELS // width // step) * step
         for top in range(0, height, rows):
             part = self._source(top, min(top + rows, height))
             strip = _to_rgb(part) if scale is None else _to_8_bit(part, *scale)

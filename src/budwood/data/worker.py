@@ -4,8 +4,9 @@ It may crash or be killed at any file without harm to the scan (`reader.py` is t
 knows no store. As little as possible is imported, since every scan starts such processes anew.
 
 In: groups of names, each name and each group ended by a zero byte. Out: the word READY, then for each group its length
-in bytes and an answer to each of its names in order: HEAD (lengths of what follows), a row of facts, the reason, the
-stored picture, its luma plane. The first byte of the note file tells which name of the group is in hands.
+in bytes and the answers to its names, column by column: the lengths of the reasons (WORDS), the rows of facts, the
+reasons, the stored pictures, their luma planes, each in the order of the names; nothing is left out, only empty. The
+first byte of the note file tells which name of the group is in hands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import signal
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +27,17 @@ from PIL import Image
 
 from budwood.data.decode import damaged, open_picture, read_picture
 from budwood.data.facts import PACKED
-from budwood.data.measures import measure
+from budwood.data.measures import Measures, measure_many
 from budwood.data.planes import LOOK_SIDE, look_digest, plane_bytes
 
 READY = b"budwood worker ready\n"
-HEAD = struct.Struct("<III")  # bytes of reason, of the picture, of the plane
+WORDS = struct.Struct("<I")  # bytes of a reason
 NO_NAME = 255  # in the note: all names of the group are decoded, and their answers are being made
 LENGTH = struct.Struct("<Q")  # of the answers to one group
 READ_BYTES = 1 << 16
+MEASURED_BYTES = 1 << 19  # of pictures that are measured together: they stay in the processor's cache
+
+_UNMEASURED = (0.0,) * len(Measures._fields)
 
 SECONDS = 4.5  # for one picture, of real time; what takes longer is killed
 LARGE_PIXELS = 6_000_000  # of larger pictures only one is decoded at a time over all workers
@@ -147,37 +151,56 @@ def _sha256(data: bytes) -> bytes:
 
 
 def _answers(group: list[Decoded]) -> list[bytes]:
-    """HEAD, facts, reason, picture and plane of each file.
+    """The lengths of the reasons, the facts, the reasons, the pictures and the planes of all files.
 
     Step by step for all of them: code and data of one step then stay in the processor's cache.
     """
     looks = [one.look.tobytes() if one.look is not None else b"" for one in group]
     digests = [look_digest(k, height=one.size[1], width=one.size[0]) for one, k in zip(group, looks, strict=True)]
-    measures = [_measured(one.look, look) for one, look in zip(group, looks, strict=True)]
-    planes = [plane_bytes(one.kept) if one.kept is not None else b"" for one in group]
-    parts = []
-    for one, look, digest, measured, plane in zip(group, looks, digests, measures, planes, strict=True):
+    lumas = [one.look.convert("L") if one.look is not None else None for one in group]
+    measures = _measured(looks, lumas)
+    lengths, rows, reasons, pictures, planes = [], [], [], [], []
+    for one, look, digest, luma, measured in zip(group, looks, digests, lumas, measures, strict=True):
         given = (*one.stamp, one.num_bytes, one.file_digest)
-        if one.look is None:
-            words = one.reason.encode("utf-8", "backslashreplace")
-            facts = PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *measured)
-            parts += [HEAD.pack(len(words), 0, 0), facts, words]
+        words = one.reason.encode("utf-8", "backslashreplace")
+        lengths.append(WORDS.pack(len(words)))
+        reasons.append(words)
+        if luma is None:
+            rows.append(PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *measured))
             continue
-        (width, height), (columns, rows) = one.size, one.kept.size if one.kept is not None else (0, 0)
-        stored, check = look if one.kept is not None else b"", digest
-        if one.kept is not one.look and one.kept is not None:
-            stored = one.kept.tobytes()
-            check = look_digest(stored, height=height, width=width)
+        width, height = one.size
+        columns = num_rows = 0
+        check = digest
+        if one.kept is not None:
+            columns, num_rows = one.kept.size
+            same = one.kept is one.look
+            pictures.append(look if same else one.kept.tobytes())
+            check = digest if same else look_digest(pictures[-1], height=height, width=width)
+            planes.append(plane_bytes(luma if same else one.kept.convert("L")))
         described = (digest, width, height, one.mode.encode(), one.format.encode())
-        facts = PACKED.pack(1, *given, *described, rows, columns, int.from_bytes(check[:8], "little"), *measured)
-        parts += [HEAD.pack(0, len(stored), len(plane)), facts, stored, plane]
-    return parts
+        sums = (num_rows, columns, int.from_bytes(check[:8], "little"))
+        rows.append(PACKED.pack(1, *given, *described, *sums, *measured))
+    return [*lengths, *rows, *reasons, *pictures, *planes]
 
 
-def _measured(look: Image.Image | None, pixels: bytes) -> tuple[float, ...]:
-    if look is None:
-        return (0.0,) * 7
-    return measure(np.frombuffer(pixels, np.uint8).reshape(look.height, look.width, 3))
+def _measured(looks: list[bytes], lumas: list[Image.Image | None]) -> list[Sequence[float]]:
+    """The measures of each picture; those of one size are measured together."""
+    measured: list[Sequence[float]] = [_UNMEASURED] * len(looks)
+    shades = [luma.tobytes() if luma is not None else b"" for luma in lumas]
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for number, luma in enumerate(lumas):
+        if luma is not None:
+            sizes.setdefault(luma.size, []).append(number)
+    for (width, height), numbers in sizes.items():
+        most = max(1, MEASURED_BYTES // (width * height * 3))
+        for chosen in (numbers[at : at + most] for at in range(0, len(numbers), most)):
+            images = np.frombuffer(b"".join([looks[i] for i in chosen]), np.uint8)
+            light = np.frombuffer(b"".join([shades[i] for i in chosen]), np.uint8)
+            shape = (len(chosen), height, width)
+            found = measure_many(images.reshape(*shape, 3), light.reshape(shape)).tolist()
+            for number, values in zip(chosen, found, strict=True):
+                measured[number] = values
+    return measured
 
 
 def _private_pipes() -> tuple[int, int]:

@@ -28,6 +28,9 @@ _BEGIN = (
     "from budwood.data.worker import main; main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
 )
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# For glibc: memory of a group of small pictures is kept for the next one. Given back and asked for anew, its pages cost
+# a fifth of the decoding.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**25), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
 class WorkerProcess:
@@ -45,7 +48,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 bufsize=0,
-                env={**os.environ, **_ONE_THREAD},
+                env={**_KEEP_MEMORY, **os.environ, **_ONE_THREAD},
             )
         except OSError as error:
             self._errors.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from budwood.data.inputs.listing import Entry, Listing
@@ -23,6 +24,7 @@ SUFFIXES = frozenset(
 )
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 PART_NAMES = frozenset(PARTS)
+_NAME = attrgetter("name")
 EXPECTED = "Budwood expects one folder per class: PHOTOS/class/picture.jpg"
 
 
@@ -116,19 +118,20 @@ def _list_parts(root: Path, found: _Found, parts: dict[str, str], *, name: str) 
 
 def _walk(root: Path) -> _Found:
     found = _Found()
-    inside = os.path.realpath(root)
+    top, inside = str(root), os.path.realpath(root)
     folders: deque[str] = deque([""])
     while folders:
         folder = folders.popleft()
         try:
-            entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(os.path.join(top, folder)), key=_NAME)
         except OSError as error:
             if not folder:
                 raise UsageError(f"{root} cannot be read ({error.strerror}); check its permissions") from error
             found.ignore(folder, f"the folder cannot be read ({(error.strerror or 'error').lower()})")
             continue
+        before, place = f"{folder}/" if folder else "", os.path.join(top, folder, "")
         for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
+            name = before + entry.name
             if (reason := _passed_over(entry, inside=inside)) is not None:
                 found.ignore(name, reason)
             elif entry.is_dir(follow_symlinks=False):
@@ -139,15 +142,16 @@ def _walk(root: Path) -> _Found:
                 found.loose += 1
                 found.ignore(name, "lies beside the class folders, so it has no class")
             else:
-                found.files.append((escape_name(name), os.path.join(root, name)))
+                found.files.append((escape_name(name), place + entry.name))
     return found
 
 
 def _passed_over(entry: os.DirEntry[str], *, inside: str) -> str | None:
     """Why an entry is neither a folder to enter nor a possible picture; None when it is one of both."""
-    if entry.name.startswith("."):
+    name = entry.name
+    if name[0] == ".":
         return "hidden"
-    if entry.name.lower() in JUNK:
+    if name.lower() in JUNK:
         return "made by an operating system, not a picture"
     if entry.is_symlink():
         if not os.path.exists(entry.path):
@@ -158,6 +162,7 @@ def _passed_over(entry: os.DirEntry[str], *, inside: str) -> str | None:
             return "a symbolic link out of the folder"
     if entry.is_dir(follow_symlinks=False):
         return None
-    if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
+    _, dot, suffix = name.rpartition(".")
+    if dot + suffix.lower() not in SUFFIXES:
         return "not a picture file"
     return None if entry.is_file() else "not a plain file"
