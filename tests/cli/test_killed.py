@@ -90,3 +90,21 @@ def test_a_stopped_run_ends_with_4_and_says_how_to_go_on(
     status = json.loads((out / "status.json").read_text())
     assert (status["state"], status["step"]) == ("interrupted", "head")
     call("fit", photos, *TINY, "--out", out).refused(2, "interrupted after the step head", "--overwrite")
+
+
+def test_an_interrupt_inside_an_eval_ends_with_the_code_too(tmp_path: Path) -> None:
+    lines = [
+        "import budwood.cli.main as m",
+        "def stop():",
+        "    raise KeyboardInterrupt",
+        "def run(arguments):",
+        "    try:",
+        "        eval('stop()')",
+        "    except KeyboardInterrupt:",
+        "        return 4",
+        "m.run = run",
+        "m.main()",
+    ]
+    (tmp_path / "interrupted.py").write_text("\n".join(lines))
+    ended = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False)
+    assert ended.returncode == 4
