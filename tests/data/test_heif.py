@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image, features
 
 from budwood.data import heif
 from budwood.data.decode import decode
+from budwood.data.scan import scan
+from budwood.data.store import PictureStore
 from budwood.errors import UnreadableImage
 
 ORIENTATION = 0x0112
@@ -84,3 +87,22 @@ def test_other_pictures_do_not_load_the_extra(monkeypatch: pytest.MonkeyPatch) -
     out = io.BytesIO()
     Image.fromarray(quarters()).save(out, "PNG")
     assert (decode(out.getvalue()).image == quarters()).all()
+
+
+def test_a_picture_is_read_again_once_the_extra_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pillow_heif")
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "photos" / label / "one.heic").write_bytes(saved("HEIF"))
+        Image.fromarray(quarters()).save(tmp_path / "photos" / label / "two.png")
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "pillow_heif.py").write_text("raise ImportError('not installed')")
+    store = PictureStore(tmp_path / "store", side=320)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(missing))
+        before = scan(tmp_path / "photos", store=store)
+    assert [r.state for r in before.records] == ["unreadable", "ok"] * 2
+    assert heif.INSTALL in before.records[0].reason
+    after = scan(tmp_path / "photos", store=store)
+    assert [r.state for r in after.records] == ["ok"] * 4

@@ -13,6 +13,7 @@ from PIL import features
 # What stands after "ftyp": the kinds of this container that hold pictures.
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+INSTALL = "pip install 'budwood[heif]'"  # a file that was refused with this is read again by the next scan
 
 
 def heif_formats(data: bytes) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def why_unread(data: bytes) -> str:
     name = "AVIF" if data[8:12] in _AVIF_BRANDS else "HEIC"
     if name in ("HEIC" if found == "HEIF" else found for found in _formats()):
         return f"damaged {name}"
-    return f"a {name} picture: pip install 'budwood[heif]' to read it, or convert it to JPEG or PNG"
+    return f"a {name} picture: {INSTALL} to read it, or convert it to JPEG or PNG"
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from budwood.data.decode import read_picture_bytes
 from budwood.data.fact_records import records_of
 from budwood.data.facts import FACTS, PACKED, Facts, Rows
+from budwood.data.heif import INSTALL
 from budwood.data.inputs.folders import EXPECTED
 from budwood.data.inputs.listing import Listing
 from budwood.data.inputs.sources import open_source
@@ -63,7 +64,7 @@ def scan(
         records = _Scan(listing, store, listen).run(workers)
     classes = tuple(sorted({record.label for record in records}))
     catalog = Catalog(root=listing.root, records=records, classes=classes, ignored=listing.ignored)
-    _check_usable(catalog, min_classes=min_classes)
+    _check_usable(catalog, photos, min_classes=min_classes)
     unreadable = sum(record.state == "unreadable" for record in records)
     note = f"{len(records)} pictures, {len(classes)} classes, {unreadable} unreadable"
     listen(StepFinished(step="scan", seconds=time.monotonic() - started, note=note))
@@ -105,6 +106,8 @@ class _Scan:
         stamps = np.array([_stamp(self._entries[i].place) for i in positions.tolist()], np.int64).reshape(-1, 3)
         for column, name in enumerate(("size", "mtime", "ctime")):
             current[positions] &= known[name][positions] == stamps[:, column]
+        for i, reason in reasons.items():
+            current[i] &= INSTALL not in reason  # what was missing may be there now
         rows = np.zeros(len(self._entries), FACTS)
         rows[current] = known[current]
         self._reasons = {i: reason for i, reason in reasons.items() if current[i]}
@@ -159,12 +162,12 @@ def _stamp(place: str) -> tuple[int, int, int]:
         return (-1, -1, -1)  # it went away since the walk; reading it will say so
 
 
-def _check_usable(catalog: Catalog, *, min_classes: int) -> None:
-    root, names = catalog.root, catalog.classes
+def _check_usable(catalog: Catalog, photos: str | Path, *, min_classes: int) -> None:
+    names = catalog.classes
     if len(names) < min_classes:
         raise DataError(
-            f'{root} holds one class, "{names[0]}"; a classifier needs at least two. {EXPECTED}'
+            f'{photos} holds one class, "{names[0]}"; a classifier needs at least two. {EXPECTED}'
             " (is the folder one level too high?)"
         )
     if not catalog.usable().records:
-        raise DataError(f"none of the {len(catalog)} pictures in {root} can be read ({catalog.records[0].reason})")
+        raise DataError(f"none of the {len(catalog)} pictures in {photos} can be read ({catalog.records[0].reason})")
