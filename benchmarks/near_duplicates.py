@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from budwood.data.duplicates import DuplicatePair, dihedral, near_duplicate_pairs
+from budwood.data.copies.duplicates import DuplicatePair, dihedral, near_duplicate_pairs
 from budwood.data.planes import PLANE_SIDE, luma_plane
 
 Picture = NDArray[np.uint8]

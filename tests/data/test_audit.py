@@ -49,9 +49,9 @@ class Search:
 
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch) -> Search:
-    module, stand_in = ModuleType("budwood.data.duplicates"), Search()
+    module, stand_in = ModuleType("budwood.data.copies.duplicates"), Search()
     module.near_duplicate_pairs = stand_in  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "budwood.data.duplicates", module)
+    monkeypatch.setitem(sys.modules, "budwood.data.copies.duplicates", module)
     return stand_in
 
 

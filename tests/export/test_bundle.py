@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from budwood.data.duplicates import dihedral
+from budwood.data.copies.duplicates import dihedral
 from budwood.data.preprocess import Preprocess
 from budwood.errors import IntegrityError, UnreadableImage, UsageError
 from budwood.export import bundle as bundle_module

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from budwood.data.duplicates import dihedral
+from budwood.data.copies.duplicates import dihedral
 from budwood.data.preprocess import Preprocess
 from budwood.events import StepAdvanced
 from budwood.models.backbones import load_backbone

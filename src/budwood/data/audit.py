@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from budwood.data.checks import CHECKS, OPINION_CHECKS, PAIR_CHECKS, NearPair, components, exact_groups
-from budwood.data.feature_pairs import alike_pairs
+from budwood.data.copies.feature_pairs import alike_pairs
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding
 from budwood.data.store import PictureStore
@@ -113,7 +113,7 @@ def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> tuple[NearPair, ...]:
     """Near-duplicate pairs by path; each distinct picture is compared once."""
-    from budwood.data.duplicates import near_duplicate_pairs  # the search is heavy to import, and may be off
+    from budwood.data.copies.duplicates import near_duplicate_pairs  # the search is heavy to import, and may be off
 
     distinct = {r.pixel_digest: r for r in catalog.records if r.state == "ok"}
     records = sorted(distinct.values(), key=lambda record: record.path)

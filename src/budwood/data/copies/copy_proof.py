@@ -1,7 +1,7 @@
 """Decides which proposed pairs are copies: a quick look at each, registration of the hopeful ones, and the bars.
 
 A pair is proved when the fine detail of one picture, laid over the other, agrees better than different subjects of
-the same set do. Nothing is searched here; `budwood.data.copy_search` proposes.
+the same set do. Nothing is searched here; `budwood.data.copies.copy_search` proposes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.copy_descriptors import crop_windows
-from budwood.data.copy_search import Hits
-from budwood.data.registration import Planes, detail_activity, detail_likeness, first_order_likeness, halved, refine
+from budwood.data.copies.copy_descriptors import crop_windows
+from budwood.data.copies.copy_search import Hits
+from budwood.data.copies.registration import (
+    Planes,
+    detail_activity,
+    detail_likeness,
+    first_order_likeness,
+    halved,
+    refine,
+)
 
 BATCH = 128  # pictures or pairs worked on at once: they fit the processor's cache
 _CROPPED = 0.96  # windows with a shorter side than this are called crops

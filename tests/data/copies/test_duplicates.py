@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from budwood.data.copy_descriptors import crop_windows
-from budwood.data.copy_search import propose
-from budwood.data.duplicates import DIHEDRAL, DuplicatePair, dihedral, near_duplicate_pairs
+from budwood.data.copies.copy_descriptors import crop_windows
+from budwood.data.copies.copy_search import propose
+from budwood.data.copies.duplicates import DIHEDRAL, DuplicatePair, dihedral, near_duplicate_pairs
+from budwood.data.copies.registration import halved
 from budwood.data.planes import luma_plane
-from budwood.data.registration import halved
 from budwood.events import Event, StepAdvanced, StepFinished, StepStarted
 
 Picture = NDArray[np.uint8]

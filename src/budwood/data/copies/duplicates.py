@@ -1,7 +1,7 @@
 """Finds pictures that are copies of one another: flipped, turned, cropped, scaled, re-compressed, recoloured.
 
-`near_duplicate_pairs` proposes partners by an index (`budwood.data.copy_search`), takes a quick look at each, lays the
-hopeful pairs over one another (`budwood.data.registration`) and accepts a pair when the fine detail agrees. It sees one
+`near_duplicate_pairs` proposes partners by an index (`copy_search.py`), takes a quick look at each, lays the
+hopeful pairs over one another (`registration.py`) and accepts a pair when the fine detail agrees. It sees one
 exposure in two pictures; it does not tie different pictures of one subject, and it ties nothing to a picture without
 detail (blank, very dark). Not found: turns by other angles, crops that keep less than 80 % of a side, collages, two
 crops of a third picture that overlap little. No file is read here.
@@ -21,9 +21,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from budwood.data.copy_proof import Proved, batches, prove, shows_detail
-from budwood.data.copy_search import Hits, Progress, propose
-from budwood.data.registration import halved
+from budwood.data.copies.copy_proof import Proved, batches, prove, shows_detail
+from budwood.data.copies.copy_search import Hits, Progress, propose
+from budwood.data.copies.registration import halved
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 
 DIHEDRAL: tuple[str, ...] = (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from budwood.data import feature_pairs
-from budwood.data.feature_pairs import alike_pairs
+from budwood.data.copies import feature_pairs
+from budwood.data.copies.feature_pairs import alike_pairs
 
 PATHS = tuple(f"a/{n:02}.jpg" for n in range(40))
 

@@ -1,10 +1,10 @@
 """Proposes, for each picture, the few others that it may be a copy, a flip, a turn or a crop of.
 
 This is the cheap first step of the near-duplicate search. It promises to propose the true partner, not to be right
-about the others; `budwood.data.duplicates` verifies every proposal.
+about the others; `duplicates.py` verifies every proposal.
 
 A picture as a whole, in its eight flips and turns, is looked up among 38 fixed windows of all pictures
-(`budwood.data.copy_descriptors`). The index is an inverted file: each window lies in one cell, each look-up reads four,
+(`copy_descriptors.py`). The index is an inverted file: each window lies in one cell, each look-up reads four,
 and only what shares a cell is compared. A cell is a pair of pivots, one for each half of a descriptor (Babenko and
 Lempitsky 2012): 2 x 128 products choose among 16,384 cells. There are the more cells the more pictures, so the time
 for one picture hardly grows with the set.
@@ -20,8 +20,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.copy_descriptors import SIZE, Describer, crop_windows, learn_describer
-from budwood.data.registration import Planes
+from budwood.data.copies.copy_descriptors import SIZE, Describer, crop_windows, learn_describer
+from budwood.data.copies.registration import Planes
 
 _LOWEST = 0.78  # of 4,800 planted copies 2 % are not reached so: crops between the windows, shifts. More hits below
 _MEMBERS = 10  # pictures for each cell

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.registration import Planes, halved, reading_weights
+from budwood.data.copies.registration import Planes, halved, reading_weights
 
 _GRID = 6  # a side; at 8 the copies that lie 4 % beside a window fall below the look-alikes, in four sets of pictures
 _SOURCE = 16  # side of the planes that are read; a window of 77 % still gives two samples a cell
