@@ -57,9 +57,11 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone: `budwood models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    # CPython remembers an interrupt that came inside an eval() of text (a lazy import makes many), even when it was
-    # caught, and `python -m budwood` would then end by the signal instead of the code. An eval that ends well forgets.
-    eval("0")
+    if code == Interrupted.exit_code:
+        # CPython remembers an interrupt that came inside code made of text (a lazy import makes some), even when it was
+        # caught, and `python -m budwood` would then end by the signal instead of the code.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
