@@ -86,7 +86,7 @@ def cleaning_gain(trainer: Trainer, split: Split, *, cleaned: Predictions, facts
     both = replace(dataset, catalog=original, audit=found)
     pixels = open_pixels(both, trainer.source.preprocess, listen=trainer.listen)
     row = {path: i for i, path in enumerate(pixels.paths)}
-    training = _training_rows(original, paths, groups=found.groups)
+    training = _training_rows(original, paths, groups=(*found.groups, *dataset.audit.groups))
     truth = {r.path: k for r, k in zip(dataset.catalog.records, dataset.catalog.targets, strict=True)}
     val = _part(pixels, [row[path] for path in paths["val"]], truth)
     test = _part(pixels, [row[path] for path in paths["test"]], truth)

@@ -179,7 +179,7 @@ class _Work:
         write_json(run.environment, {**environment, **places, "threads": threads})
         if recipe.audit.opinion and recipe.model.pretrained:
             opinion = form_opinion(dataset, recipe, backbone=backbone, bf16=environment["bf16"], listen=self.listen)
-            dataset = with_opinion(dataset, opinion, recipe.clean, listen=self.listen)
+            dataset = with_opinion(dataset, opinion, recipe, listen=self.listen)
         write_json(run.findings, findings_to_json(dataset))
         dataset, splits = make_splits(dataset, recipe, split_file, listen=self.listen)
         write_catalog(dataset.ledger(splits[0]), run.catalog)

@@ -22,7 +22,7 @@ from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
 from budwood.data.orientation import Orientation, preferred_orientation
-from budwood.data.own_parts import has_own_parts, own_split
+from budwood.data.own_parts import has_own_parts
 from budwood.data.pixels import working_pixels
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog, ImageRecord
@@ -118,10 +118,12 @@ def cleaned(dataset: Dataset, policy: CleanSpec, *, listen: Listener) -> Dataset
     return replace(dataset, catalog=known.usable(), actions=plan.actions)
 
 
-def with_opinion(dataset: Dataset, opinion: Opinion, policy: CleanSpec, *, listen: Listener) -> Dataset:
+def with_opinion(dataset: Dataset, opinion: Opinion, recipe: Recipe, *, listen: Listener) -> Dataset:
     """The dataset with what the checks that need a network find, and cleaned by that too where the policy says so."""
-    found = add_opinion(dataset.audit, dataset.catalog, opinion, dataset.store)
-    return cleaned(replace(dataset, audit=found), policy, listen=listen)
+    # Not the cleaned catalog: what cleaning left out is why it was left out, and must be found again.
+    decided = apply_decisions(dataset.scanned, dataset.decisions)
+    found = add_opinion(dataset.audit, decided, opinion, dataset.store, spec=recipe.audit)
+    return cleaned(replace(dataset, audit=found), recipe.clean, listen=listen)
 
 
 def thinned(catalog: Catalog, per_class: int) -> Catalog:
@@ -163,12 +165,11 @@ def _splits(dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen
         # By pixels alone, as `budwood split` ties: a file that it has just written must not be refused.
         check_split(chosen, catalog, dataset.pixel_groups)
         return (chosen,)
-    if recipe.split.own == "keep" and has_own_parts(catalog):
-        own = own_split(catalog, groups=dataset.pixel_groups, spec=recipe.split, seed=recipe.seed, listen=listen)
-        return (own,) if recipe.split.folds is None else split_folds(catalog, groups=groups, spec=recipe.split)
     if recipe.split.folds is not None:
         return split_folds(catalog, groups=groups, spec=recipe.split, seed=recipe.seed)
-    return (split(catalog, groups=groups, spec=recipe.split, seed=recipe.seed, listen=listen),)
+    # Parts that the pictures came with are refused for what `budwood split --check own` would show, no more.
+    tied = dataset.pixel_groups if has_own_parts(catalog) and recipe.split.own == "keep" else groups
+    return (split(catalog, groups=tied, spec=recipe.split, seed=recipe.seed, listen=listen),)
 
 
 def working_preprocess(dataset: Dataset, recipe: Recipe, backbone: Backbone) -> Preprocess:

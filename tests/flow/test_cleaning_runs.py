@@ -6,13 +6,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import budwood
 from budwood.data.cleaning.decisions import Decision, DecisionJournal, content_digest
 from budwood.data.ledger import read_catalog
+from budwood.data.opinion import Opinion
 from budwood.errors import UsageError
 from budwood.evaluation.predictions import Predictions
+from budwood.events import silent
+from budwood.prepare import read_photos, with_opinion
+from budwood.recipe import load_recipe
 from budwood.workspace import workspace
 
 
@@ -83,3 +88,29 @@ def test_balance_is_compared_on_the_training_part_only(
     train = json.loads(run.folder.split.read_text())["parts"]["train"]
     assert sum(found["counts"]) == len(train)
     assert "Ways against imbalance" in run.report.read_text(encoding="utf-8")
+
+
+def test_what_was_cleaned_away_stays_away_after_a_network_was_asked(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "conflict"
+    shutil.copytree(photos, folder)
+    first, second = sorted(folder.iterdir())[:2]
+    picture = sorted(first.iterdir())[0]
+    shutil.copy(picture, second / "the-same.png")
+    recipe = load_recipe("probe", tiny=True, clean=True)
+    before = read_photos(folder, recipe, side=320, listen=silent)
+    paths = tuple(r.path for r in before.catalog.records)
+    assert len(paths) == 23  # both of the equal pictures are out
+    rng = np.random.default_rng(0)
+    opinion = Opinion(
+        paths=paths,
+        classes=before.catalog.classes,
+        features=rng.normal(size=(23, 16)).astype(np.float32),
+        probs=rng.dirichlet(np.ones(3), 23).astype(np.float32),
+        folds=np.arange(23) % 5,
+    )
+    after = with_opinion(before, opinion, recipe, listen=silent)
+    assert tuple(r.path for r in after.catalog.records) == paths
+    assert {"conflicting_labels"} <= {f.check for f in after.audit.findings}
