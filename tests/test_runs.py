@@ -40,7 +40,7 @@ def test_a_run_is_running_while_it_is_open_and_notes_its_steps(tmp_path: Path, p
         journal.finished(StepTime(name="scan", seconds=1.5, note="3 pictures"))
         assert state(run.path) == ("running", "scan")
         assert run.read_status()["process"] == os.getpid()
-        assert run.read_status()["go_on"] == "budwood fit pictures --overwrite"
+        assert run.read_status()["go_on"] == f"budwood fit pictures --out {run.path} --resume"
         journal.write("done", step="report")
     assert state(tmp_path / "run") == ("done", "report")
     assert run.read_status()["go_on"] == ""
@@ -79,23 +79,25 @@ def test_sigterm_interrupts_and_the_old_handler_comes_back(tmp_path: Path, pictu
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 
-    with pytest.raises(Interrupted, match="Go on with: budwood fit pictures --overwrite"):
+    with pytest.raises(Interrupted, match="Go on with: budwood fit pictures --out .* --resume"):
         be_stopped()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(
-    ("command", "overwrite", "expected"),
+    ("command", "expected"),
     [
-        pytest.param("budwood fit p", False, "budwood fit p --overwrite", id="fit"),
-        pytest.param("budwood fit p --overwrite", True, "budwood fit p --overwrite", id="fit with it"),
-        pytest.param("budwood demo", True, "budwood demo", id="a command without that option"),
-        pytest.param("script.py", False, r"budwood.fit(..., out=", id="from Python"),
+        pytest.param("budwood fit p", "budwood fit p --out {} --resume", id="fit"),
+        pytest.param("budwood fit p --overwrite", "budwood fit p --out {} --resume", id="fit that replaced"),
+        pytest.param("budwood fit p -o {} --resume", "budwood fit p -o {} --resume", id="fit that resumed"),
+        pytest.param("budwood fit 'my p' --out={}", "budwood fit 'my p' --out={} --resume", id="a name with a space"),
+        pytest.param("budwood demo", "budwood demo", id="a command without that option"),
+        pytest.param("script.py", "budwood.fit(..., out='{}', resume=True)", id="from Python"),
     ],
 )
-def test_how_to_go_on_is_a_command_that_exists(command: str, overwrite: bool, expected: str, tmp_path: Path) -> None:
-    journal = Journal(RunDir(tmp_path), command=command, overwrite=overwrite)
-    assert journal.go_on().startswith(expected)
+def test_how_to_go_on_is_a_command_that_exists(command: str, expected: str, tmp_path: Path) -> None:
+    journal = Journal(RunDir(tmp_path), command=command.format(tmp_path))
+    assert journal.go_on() == expected.format(tmp_path)
 
 
 def test_a_run_in_use_is_refused_even_with_overwrite(tmp_path: Path, pictures: Path) -> None:

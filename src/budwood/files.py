@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -18,6 +20,7 @@ from typing import IO, Any
 from budwood.errors import IntegrityError, OutputError
 
 MANIFEST_NAME = "manifest.json"
+_OWNER = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.[^.]*\.tmp$")
 # Bidirectional marks: with one of them photo_gpj.exe is shown as photo_exe.jpg.
 _TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -29,7 +32,7 @@ def atomic_open(path: Path) -> Iterator[IO[bytes]]:
     A reader sees the old content or the new one, never a part. On failure the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+    handle, name = temporary_beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -42,6 +45,43 @@ def atomic_open(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(name)
         raise
     sync_folder(path.parent)
+
+
+def temporary_beside(path: Path) -> tuple[int, str]:
+    """An open temporary file that will be renamed onto ``path``: its handle and name.
+
+    The name says whose it is, so that `sweep_leftovers` knows it when its process was killed.
+    """
+    prefix = f".{path.name[:40]}.{_host()}-{os.getpid()}."
+    return tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
+
+
+def sweep_leftovers(folder: Path) -> int:
+    """Remove temporary files that killed processes of this host left directly in ``folder``; returns how many."""
+    removed = 0
+    for file in folder.glob(".*.tmp"):
+        owner = _OWNER.search(file.name)
+        if owner and owner["host"] == _host() and not _is_alive(int(owner["process"])):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+                removed += 1
+    return removed
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    if not hasattr(os, "posix_fadvise"):  # Windows: signal 0 would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,15 +22,17 @@ from filelock import FileLock, Timeout
 from budwood.errors import BudwoodError, IntegrityError, Interrupted, OutputError
 from budwood.files import MANIFEST_NAME, ensure_writable, refuse_inside, write_json, write_text
 from budwood.runs import LOCK_NAME, RunDir, RunState, StepTime
+from budwood.stopping import stoppable
+
+_STOPPED = "stopped by the user or the system"
 
 
 class Journal:
     """Keeps ``status.json`` of a running run up to date: state, step, finished steps, how to go on."""
 
-    def __init__(self, run: RunDir, *, command: str, overwrite: bool) -> None:
+    def __init__(self, run: RunDir, *, command: str) -> None:
         self.run = run
         self.command = command
-        self.overwrite = overwrite
         self.started = datetime.now().astimezone().isoformat(timespec="seconds")
         self.clock = time.perf_counter()
         self.steps: list[StepTime] = []
@@ -54,10 +55,15 @@ class Journal:
         )
 
     def go_on(self) -> str:
-        """The command that does the work again; what is cached is not computed twice."""
+        """The command that goes on where this run stopped."""
         if not self.command.startswith("budwood "):
-            return f"budwood.fit(..., out={str(self.run.path)!r}, overwrite=True)"
-        return self.command if self.overwrite else f"{self.command} --overwrite"
+            return f"budwood.fit(..., out={str(self.run.path)!r}, resume=True)"
+        if not self.command.startswith("budwood fit "):
+            return self.command  # the demo begins again
+        words = [word for word in shlex.split(self.command) if word not in ("--overwrite", "--resume")]
+        if not any(word in ("--out", "-o") or word.startswith("--out=") for word in words):
+            words += ["--out", str(self.run.path)]
+        return shlex.join([*words, "--resume"])
 
     def finished(self, step: StepTime) -> None:
         """Note a finished step."""
@@ -77,8 +83,13 @@ def new_run_path(recipe: str) -> Path:
 
 
 @contextmanager
-def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> Iterator[tuple[RunDir, Journal]]:
+def opened_run(
+    path: Path, *, photos: Path, overwrite: bool, command: str, resume: bool = False
+) -> Iterator[tuple[RunDir, Journal]]:
     """Create and lock a run folder; at the end its state says how it ended.
+
+    With ``resume`` the checkpoints of an earlier run that did not end are left for this one to go on from; all else is
+    made again, mostly from caches.
 
     Raises:
         OutputError: the folder cannot be written, is in use, holds something, or it or the photos hold the other.
@@ -87,7 +98,9 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
     refuse_inside(path, photos)
     if os.path.exists(path) and not path.is_dir():
         raise OutputError(f"{path} is a file; give a folder with --out")
-    if path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
+    if resume:
+        _refuse_done(path)
+    elif path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
         raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
     if photos.resolve().is_relative_to(path.resolve()) and overwrite:
         raise OutputError(f"{path} holds {photos}, so it is not replaced; give a folder elsewhere with --out")
@@ -100,10 +113,10 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
             f"{path} is in use by another Budwood process; wait for it or choose another --out"
         ) from error
     try:
-        _clear(path)
         run = RunDir(path)
+        _clear(path, keep={run.checkpoints.name} if resume else set())
         write_text(run.command, command + "\n")
-        journal = Journal(run, command=command, overwrite=overwrite)
+        journal = Journal(run, command=command)
         with _ending(journal):
             yield run, journal
     finally:
@@ -115,30 +128,34 @@ def opened_run(path: Path, *, photos: Path, overwrite: bool, command: str) -> It
 def _ending(journal: Journal) -> Iterator[None]:
     """Write how the run ended, whatever happens."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def note(state: RunState, reason: str) -> str:
+        at = journal.steps[-1].name if journal.steps else "start"
+        journal.write(state, step=at, reason=reason)
+        return at
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: the caller deals with signals
-        before = None
-    at = "start"
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        at = journal.steps[-1].name if journal.steps else at
-        journal.write("interrupted", step=at, reason="stopped by the user or the system")
-        raise Interrupted(
-            f"stopped after the step {at}; {journal.run.path} keeps what was done. Go on with: {journal.go_on()}"
-        ) from error
-    except BaseException as error:
-        at = journal.steps[-1].name if journal.steps else at
-        reason = str(error) if isinstance(error, BudwoodError) else f"{type(error).__name__}: {error}"
-        journal.write("failed", step=at, reason=reason)
-        raise
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+    def last_words() -> None:
+        note("interrupted", _STOPPED)
+        print(f"stopped: {journal.run.path} keeps what was done. Go on with: {journal.go_on()}", file=sys.stderr)
+
+    with stoppable(last_words, exit_code=Interrupted.exit_code) as dealt_with:
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            dealt_with()
+            at = note("interrupted", _STOPPED)
+            raise Interrupted(
+                f"stopped after the step {at}; {journal.run.path} keeps what was done. Go on with: {journal.go_on()}"
+            ) from error
+        except BaseException as error:
+            note("failed", str(error) if isinstance(error, BudwoodError) else f"{type(error).__name__}: {error}")
+            raise
+
+
+def _refuse_done(path: Path) -> None:
+    """A run that is done has nothing to go on with."""
+    run = RunDir(path)
+    if run.status.is_file() and run.read_status().get("state") == "done":
+        raise OutputError(f"{path} holds a run that is done: there is nothing to resume")
 
 
 def _failed(path: Path) -> bool:
@@ -176,9 +193,9 @@ def _in_use(path: Path) -> bool:
         return True
 
 
-def _clear(path: Path) -> None:
-    """Remove what an earlier run left; where something is no run's, nothing is removed and it is an error."""
-    entries = [entry for entry in path.iterdir() if entry.name != LOCK_NAME]
+def _clear(path: Path, *, keep: set[str]) -> None:
+    """Remove what an earlier run left but ``keep``; where something is no run's, nothing goes and it is an error."""
+    entries = [entry for entry in path.iterdir() if entry.name not in {LOCK_NAME, *keep}]
     if not entries:
         return
     if not RunDir(path).status.is_file():

@@ -92,6 +92,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def checkpoints(self) -> Path:
+        """The state of a training under way; gone when the run is done."""
+        return self.path / "checkpoints"
+
+    @property
     def bundle(self) -> Path:
         """What ships."""
         return self.path / "bundle"

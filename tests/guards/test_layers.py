@@ -15,7 +15,7 @@ SOURCE = Path(budwood.__file__).parent
 # siblings and do not import each other.
 LAYERS = (
     ("errors",),
-    ("events", "files", "seeding", "config", "machine"),
+    ("events", "files", "seeding", "config", "machine", "stopping"),
     ("cache", "workspace"),
     ("data",),
     ("augment", "models", "evaluation", "herbarium"),

@@ -7,7 +7,6 @@ store behind it lives in `store.py`. Nothing here is random, and nothing augment
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from budwood.data.records import Catalog
 from budwood.data.store import PictureStore, pixel_digest
 from budwood.errors import DataError, IntegrityError, OutputError, UsageError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
-from budwood.files import read_json, sync_folder, write_json
+from budwood.files import read_json, sweep_leftovers, sync_folder, temporary_beside, write_json
 
 __all__ = ["PictureStore", "pixel_digest", "working_pixels"]
 
@@ -109,7 +108,8 @@ def _make(
     """Write the pixels beside ``file``, rename them onto it, then say in the sidecar what they are."""
     shape = (len(catalog), preprocess.size, preprocess.size, 3)
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:40]}.", suffix=".tmp")
+    sweep_leftovers(file.parent)
+    handle, name = temporary_beside(file)
     try:
         # Real blocks, not a hole: on a full disk a write into a mapped hole would kill the process (SIGBUS).
         _reserve(handle, int(np.prod(shape)))

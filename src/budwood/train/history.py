@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from budwood.files import write_text
+
+_NOT_MEASURED = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
-    """What one epoch did. loss is on augmented, mixed pictures in training mode; val_* on the averaged weights."""
+    """What one epoch did.
+
+    loss, accuracy: the mean over the epoch's steps, on augmented and mixed pictures, in training mode, while the weights
+        move: what Keras shows. val_*: on the validation part after the epoch, with the weights that would be shipped.
+    train_loss, train_accuracy: on training pictures, but measured as the validation part is: after the epoch, as they
+        are, nothing dropped. Only these two can be held against each other.
+    Not measured is NaN.
+    """
 
     stage: str
     epoch: int
@@ -23,6 +35,21 @@ class EpochRow:
     seconds: float
     images_per_second: float
     best: bool
+    accuracy: float = _NOT_MEASURED
+    train_loss: float = _NOT_MEASURED
+    train_accuracy: float = _NOT_MEASURED
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values; NaN is None."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EpochRow:
+        """The inverse of `to_json`."""
+        return cls(**{name: _NOT_MEASURED if value is None else value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +76,7 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read what `save` wrote; a missing file is an empty history."""
+        """Read what `save` wrote; a missing file is an empty history, a missing column was not measured."""
         if not path.is_file():
             return cls()
         with path.open(newline="", encoding="utf-8") as file:
@@ -58,14 +85,10 @@ class History:
 
 
 def _row(values: dict[str, str]) -> EpochRow:
-    return EpochRow(
-        stage=values["stage"],
-        epoch=int(values["epoch"]),
-        lr=float(values["lr"]),
-        loss=float(values["loss"]),
-        val_loss=float(values["val_loss"]),
-        val_accuracy=float(values["val_accuracy"]),
-        seconds=float(values["seconds"]),
-        images_per_second=float(values["images_per_second"]),
-        best=values["best"] == "True",
-    )
+    typed: dict[str, Any] = {}
+    for name, text in values.items():
+        if name in ("stage", "best"):
+            typed[name] = text if name == "stage" else text == "True"
+        else:
+            typed[name] = int(text) if name == "epoch" else float(text)
+    return EpochRow(**typed)
