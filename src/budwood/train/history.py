@@ -19,8 +19,8 @@ _NOT_MEASURED = float("nan")
 class EpochRow:
     """What one epoch did.
 
-    loss, accuracy: the mean over the epoch's steps, on augmented and mixed pictures, in training mode, while the weights
-        move: what Keras shows. val_*: on the validation part after the epoch, with the weights that would be shipped.
+    loss, accuracy: the mean over the epoch's steps, on augmented and mixed pictures, in training mode, while the
+        weights move: what Keras shows. val_*: on the validation part after the epoch, by the weights that would ship.
     train_loss, train_accuracy: on training pictures, but measured as the validation part is: after the epoch, as they
         are, nothing dropped. Only these two can be held against each other.
     Not measured is NaN.

@@ -23,7 +23,8 @@ class Progress:
     epoch: the epoch under way, from 0. step: batches of it that are done. loss_sum, right, seen: over these.
     rate: factor on all rates, lowered when the loss exploded; rollbacks: how often it did.
     micro: pictures that pass the network at once (0: the whole batch), lowered when memory ran out.
-    averaged: updates of the averaged weights so far. best_*: of the epoch whose weights are kept. gave_up: why the stage ended before its time.
+    averaged: updates of the averaged weights so far. best_*: of the epoch whose weights are kept.
+    gave_up: whether the stage ended before its time. notes: what went on, for the report.
     """
 
     epoch: int
