@@ -29,6 +29,7 @@ from budwood.events import Scored, Warned, silent
 from budwood.models.build import open_backbone, store_side
 from budwood.prepare import Dataset, Views, choose_views, open_pixels, part_of, working_preprocess
 from budwood.recipe import load_recipe
+from budwood.train.device import Device
 from budwood.train.features import FeatureSource
 from budwood.train.more_views import ViewMaker, augmented_pixels
 from budwood.training import Trainer
@@ -59,7 +60,7 @@ def bench(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Train
     found = choose_views(recipe, dataset, parts["train"], source, listen=silent)
     views: Views = replace(found, predict=(*found.train, 2, 6))  # as if turns were harmless
     trainer = Trainer(
-        recipe=recipe, dataset=dataset, backbone=backbone, source=source, views=views, bf16=False, listen=silent
+        recipe=recipe, dataset=dataset, backbone=backbone, source=source, views=views, device=Device(), listen=silent
     )
     return trainer, parts["train"], parts["test"]
 
@@ -175,17 +176,16 @@ def test_refit_balances_too(method: Any, bench: tuple[Trainer, PixelSet, PixelSe
     assert (plain.model.head.weight != again.model.head.weight).any()
 
 
-def test_fine_tuning_after_a_balanced_head_is_warned_of(bench: tuple[Trainer, PixelSet, PixelSet]) -> None:
-    trainer, train, _ = bench
+@pytest.mark.parametrize(("method", "warned"), [("smote", True), ("class_weights", False)])
+def test_gradient_steps_with_smote_are_warned_of(
+    method: str, warned: bool, bench: tuple[Trainer, PixelSet, PixelSet]
+) -> None:
     events: list[object] = []
     staged = replace(
-        trainer,
-        recipe=load_recipe("transfer", tiny=True),
-        balance=BalanceSpec(method="class_weights"),
-        listen=events.append,
+        bench[0], recipe=load_recipe("transfer", tiny=True), balance=BalanceSpec(method=method), listen=events.append
     )
-    staged._start(train)
-    assert any(isinstance(e, Warned) and "weighs the solved head only" in e.text for e in events)
+    staged.warn_of_balance()
+    assert any(isinstance(e, Warned) and "for a head that is solved" in e.text for e in events) == warned
 
 
 def test_further_views_are_new_pictures_drawn_per_picture(bench: tuple[Trainer, PixelSet, PixelSet]) -> None:

@@ -18,7 +18,7 @@ from budwood.errors import UsageError
 from budwood.files import ensure_writable, sha256_bytes
 
 _DEFAULT_GIGABYTES = 10.0
-_KINDS = ("pictures", "features", "pixels", "inputs")
+_KINDS = ("pictures", "features", "boundaries", "pixels", "inputs")
 _INPUTS_STAY_SECONDS = 24 * 3600.0
 
 
@@ -43,6 +43,11 @@ def pictures_folder(photos: Path, *, side: int) -> Path:
 def features_folder() -> Path:
     """Where frozen features are kept, one folder a backbone and preprocess."""
     return _used(cache_folder() / "features")
+
+
+def boundaries_folder() -> Path:
+    """Where activations at frozen borders are kept, one folder a set."""
+    return _used(cache_folder() / "boundaries")
 
 
 def pixels_file(key: str) -> Path:

@@ -219,12 +219,15 @@ def refuse_inside(path: Path, photos: Path, *, option: str = "--out") -> None:
 
 
 def write_manifest(folder: Path, *, skip: Iterable[str] = ()) -> None:
-    """Write ``manifest.json`` with the sha256 of every file below ``folder`` and of the list itself."""
+    """Write ``manifest.json`` with the sha256 of every file below ``folder`` and of the list itself.
+
+    ``skip`` names files and folders directly in ``folder``.
+    """
     skipped = {MANIFEST_NAME, *skip}
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).as_posix() not in skipped
+        if path.is_file() and path.relative_to(folder).parts[0] not in skipped
     }
     write_json(folder / MANIFEST_NAME, {"files": files, "sha256": sha256_bytes(to_json(files).encode())})
 
@@ -253,7 +256,8 @@ def check_manifest(folder: Path, *, skip: Iterable[str] = ()) -> list[str]:
         elif sha256_file(file) != digest:
             problems.append(f"{name} was changed")
     skipped = {MANIFEST_NAME, *skip}
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    added = sorted(escape_name(name) for name in present - set(files) - skipped)
+    present = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+    listed = {p.as_posix() for p in present if p.parts[0] not in skipped}
+    added = sorted(escape_name(name) for name in listed - set(files))
     problems += [f"{name} is not listed in {MANIFEST_NAME}" for name in added]
     return problems

@@ -132,14 +132,14 @@ def form_opinion(
         folds=folds,
         border_probs=border_probs,
         border_colours=border_colours(pixels.pixels) if spec.border else None,
-        backbone=backbone.name if recipe.model.pretrained else f"{backbone.name} (untrained)",
+        backbone=f"{backbone.name} (untrained)" if backbone.untrained else backbone.name,
     )
 
 
 def look_preprocess(dataset: Dataset, recipe: Recipe, backbone: Backbone, spec: LookSpec) -> Preprocess:
-    """The run's own input, but no larger than ``spec.size`` unless the recipe fixes the size."""
+    """The run's own input, but no larger than ``spec.size`` unless the recipe or the network fixes the size."""
     chosen = working_preprocess(dataset, recipe, backbone)
-    size = chosen.size if recipe.model.size else min(chosen.size, spec.size)
+    size = backbone.fixed_size or (chosen.size if recipe.model.size else min(chosen.size, spec.size))
     # The store was filled before, perhaps for a network with a larger input: its side is what can be had.
     return replace(chosen, size=size, store_side=dataset.store.side)
 

@@ -98,9 +98,7 @@ def opened_run(
     refuse_inside(path, photos)
     if os.path.exists(path) and not path.is_dir():
         raise OutputError(f"{path} is a file; give a folder with --out")
-    if resume:
-        _refuse_done(path)
-    elif path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
+    if not resume and path.is_dir() and any(path.iterdir()) and not overwrite and not _failed(path):
         raise OutputError(f"{path} already holds {_what_is(path)}; choose another --out, or add --overwrite")
     if photos.resolve().is_relative_to(path.resolve()) and overwrite:
         raise OutputError(f"{path} holds {photos}, so it is not replaced; give a folder elsewhere with --out")
@@ -149,13 +147,6 @@ def _ending(journal: Journal) -> Iterator[None]:
         except BaseException as error:
             note("failed", str(error) if isinstance(error, BudwoodError) else f"{type(error).__name__}: {error}")
             raise
-
-
-def _refuse_done(path: Path) -> None:
-    """A run that is done has nothing to go on with."""
-    run = RunDir(path)
-    if run.status.is_file() and run.read_status().get("state") == "done":
-        raise OutputError(f"{path} holds a run that is done: there is nothing to resume")
 
 
 def _failed(path: Path) -> bool:

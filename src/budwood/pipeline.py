@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from budwood.errors import SettingsError, UsageError
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepFinished, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
-from budwood.files import write_json, write_text
+from budwood.files import to_json, write_json, write_text
 from budwood.look import form_opinion
 from budwood.models.backbones import Backbone, check_name
 from budwood.models.build import num_parameters, open_backbone, store_side
@@ -44,7 +45,9 @@ from budwood.recipe import Recipe, load_recipe
 from budwood.runs import Run, RunDir, StepTime
 from budwood.scoring import cross_validate, score
 from budwood.train.features import FeatureSource
+from budwood.train.freezing import refuse_unknown_blocks
 from budwood.training import Trained, Trainer
+from budwood.where import Chosen, chosen_machine
 
 Comparing = Literal["clean", "balance"]
 
@@ -64,6 +67,9 @@ def fit(
     threads: int | None = None,
     split_file: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
     listen: Listener = silent,
 ) -> Run:
     """Scan, audit, split, train, score the test part once, and leave report, predictions and bundle in a run folder.
@@ -79,6 +85,8 @@ def fit(
         threads: use exactly so many; None measures.
         split_file: a split made before (``budwood split``), instead of a new one; refused when it leaks.
         overwrite: replace an earlier run in ``out``.
+        resume: go on with the run in ``out`` where it stopped; one that never began is begun.
+        devices, nodes: processes a host, and hosts, that share each batch (docs/devices.md).
         listen: hears of progress.
 
     Raises:
@@ -100,12 +108,20 @@ def fit(
     check_name(recipe.model.backbone)
     if recipe.balance.method == "smote":
         check_smote()
+    if resume and out is None:
+        raise UsageError("resume needs the run's folder: give it with --out")
     path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
-    with opened_run(path, photos=photos, overwrite=overwrite, command=command_line()) as (run, journal):
+    if resume and RunDir(path).is_complete():
+        shutil.rmtree(RunDir(path).checkpoints, ignore_errors=True)
+        listen(Warned(text=f"{path} holds a run that is done: nothing was left to do"))
+        return Run(path)
+    with opened_run(path, photos=photos, overwrite=overwrite, resume=resume, command=command_line()) as (run, journal):
         write_text(run.recipe, recipe.to_toml())
         work = _Work(recipe=recipe, run=run, journal=journal, outer=listen, compare=compare)
-        work.go(photos, threads=threads, split_file=Path(split_file) if split_file else None)
+        found = chosen_machine(run, threads=threads, precision=recipe.train.precision, devices=devices, nodes=nodes)
+        work.go(photos, found, split_file=Path(split_file) if split_file else None)
     run.seal()
+    shutil.rmtree(run.checkpoints, ignore_errors=True)  # last: a run that is killed before this loses nothing
     return Run(path)
 
 
@@ -127,21 +143,20 @@ class _Work:
             self.run.warn(event.text)
         self.outer(event)
 
-    def go(self, photos: Path, *, threads: int | None, split_file: Path | None) -> None:
+    def go(self, photos: Path, chosen: Chosen, *, split_file: Path | None) -> None:
         """Run all steps in order."""
         recipe, run = self.recipe, self.run
         torch.manual_seed(recipe.seed)  # for weights that are asked to be random
         backbone = open_backbone(recipe.model)
-        found = machine.probe(threads=threads, tuned_allocator=machine.tune_allocator())
-        bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[recipe.train.precision]
-        environment = {"machine": found.to_dict(), "versions": machine.versions(), "bf16": bf16}
+        refuse_unknown_blocks(recipe.train, backbone)
+        environment = {**chosen.to_dict(), "versions": machine.versions()}
         if recipe.tiny:
             self.listen(Warned(text="--tiny: few pictures, one epoch, an untrained network; the scores mean nothing"))
         dataset, splits = self._pictures(photos, backbone, environment, split_file=split_file)
 
         preprocess = working_preprocess(dataset, recipe, backbone)
         pixels = open_pixels(dataset, preprocess, listen=self.listen)
-        trainer = self._trainer(dataset, pixels, preprocess, backbone, splits[0], bf16=bf16)
+        trainer = self._trainer(dataset, pixels, preprocess, backbone, splits[0], chosen=chosen)
         if self.compare == "clean":
             refuse_nothing_to_compare(trainer)
         parts = {part: part_of(pixels, rows) for part, rows in splits[0].parts.items()}
@@ -213,14 +228,14 @@ class _Work:
         backbone: Backbone,
         split: Split,
         *,
-        bf16: bool,
+        chosen: Chosen,
     ) -> Trainer:
         source = FeatureSource(
             module=backbone.module,
             num_features=backbone.num_features,
             preprocess=preprocess,
             identity=f"{backbone.name} {backbone.source} {backbone.digest}",
-            bf16=bf16,
+            bf16=chosen.bf16,
         )
         train = part_of(pixels, split.parts["train"])
         views: Views = choose_views(self.recipe, dataset, train, source, listen=self.listen)
@@ -230,9 +245,11 @@ class _Work:
             backbone=backbone,
             source=source,
             views=views,
-            bf16=bf16,
+            device=chosen.device,
             listen=self.listen,
             balance=self.recipe.balance,
+            checkpoints=self.run.checkpoints,
+            identity=to_json([source.identity, dataset.catalog.fingerprint, chosen.arithmetic, machine.versions()]),
         )
 
     def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:

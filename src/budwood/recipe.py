@@ -17,12 +17,15 @@ from budwood.data.split import SplitSpec
 from budwood.errors import SettingsError
 from budwood.models.backbones import check_name
 from budwood.models.build import ModelSpec
+from budwood.models.nets import SCRATCH
 from budwood.recipes import packaged_recipes, read_recipe
 from budwood.train.heads import HeadSpec
 from budwood.train.stages import TrainSpec
 
-# What --tiny trains: timm's smallest network of the family, untrained, for a run of seconds that proves nothing.
+# What --tiny trains: timm's smallest network of the family, untrained, for a run of seconds that proves nothing. Nets
+# that are trained from scratch anyway are only made small.
 TINY_BACKBONE = "test_efficientnet"
+_TINY_FAMILIES = {"resnet": "test_resnet", "convnext": "test_convnext", "vit": "test_vit", "deit": "test_vit"}
 TINY_PICTURES_PER_CLASS = 12
 
 
@@ -73,6 +76,18 @@ class Recipe(BaseModel):
             raise ValueError("model.weights names a file, but model.pretrained is false: drop one of them")
         return self
 
+    @model_validator(mode="after")
+    def _stages_fit_the_rest(self) -> Recipe:
+        for number, stage in enumerate(self.train.stages):
+            if stage.augment:
+                self.augment.with_overrides(stage.augment, source=f"train.stages.{number}.augment")
+            if stage.solve and self.model.top:
+                raise ValueError(
+                    f"train.stages.{number}.solve: only a linear head can be solved, and model.top puts"
+                    f" {len(self.model.top)} layers before it; drop one of them"
+                )
+        return self
+
     def to_toml(self) -> str:
         """TOML text that gives this recipe again."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
@@ -118,14 +133,26 @@ def load_recipe(
 
 def shrink(recipe: Recipe) -> Recipe:
     """The recipe with everything that takes time cut down: it shows that the recipe runs, not what it can do."""
-    train = recipe.train
-    stages = tuple(stage.model_copy(update={"epochs": 1}) for stage in train.stages)
+    train, name = recipe.train, recipe.model.backbone
+    batch_size = min(8, train.batch_size)
+    stages = tuple(
+        stage.model_copy(update={"epochs": 1, "batch_size": min(stage.batch_size or batch_size, batch_size)})
+        for stage in train.stages
+    )
+    net = SCRATCH.get(name)
+    family = next((tiny for part, tiny in _TINY_FAMILIES.items() if part in name), TINY_BACKBONE)
+    update = {
+        "backbone": name if net else family,
+        "pretrained": False,
+        "weights": "",
+        "size": max(32, net.least) if net else 32,
+    }
     return recipe.model_copy(
         update={
-            "model": recipe.model.model_copy(
-                update={"backbone": TINY_BACKBONE, "pretrained": False, "weights": "", "size": 32}
+            "model": recipe.model.model_copy(update=update),
+            "train": train.model_copy(
+                update={"stages": stages, "batch_size": batch_size, "views": 2, "cache_views": 2}
             ),
-            "train": train.model_copy(update={"stages": stages, "batch_size": min(8, train.batch_size), "views": 2}),
             "head": recipe.head.model_copy(update={"penalties": recipe.head.penalties[:2], "folds": 2}),
         }
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from budwood.errors import IntegrityError
 from budwood.evaluation.predictions import Predictions
 from budwood.files import (
+    MANIFEST_NAME,
     check_manifest,
     read_json,
     write_manifest,
@@ -140,11 +141,19 @@ class RunDir:
 
     def seal(self) -> None:
         """Write the manifest: from now on `verify` finds every changed byte."""
-        write_manifest(self.path, skip=[LOCK_NAME])
+        write_manifest(self.path, skip=[LOCK_NAME, self.checkpoints.name])
+
+    def is_complete(self) -> bool:
+        """Whether the run is done and sealed: nothing is left to do."""
+        return (
+            self.status.is_file()
+            and (self.path / MANIFEST_NAME).is_file()
+            and self.read_status().get("state") == "done"
+        )
 
     def verify(self) -> list[str]:
         """One line for each difference from what was written; empty when there is none."""
-        return check_manifest(self.path, skip=[LOCK_NAME])
+        return check_manifest(self.path, skip=[LOCK_NAME, self.checkpoints.name])
 
 
 @dataclass(frozen=True, slots=True)

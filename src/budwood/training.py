@@ -5,27 +5,36 @@ It never sees the test part.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from budwood import cache
 from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
 from budwood.events import Listener, Warned
+from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
 from budwood.prepare import Dataset, Views, digests_of, head_folds
 from budwood.recipe import Recipe
 from budwood.train.balanced_heads import Heads, MoreViews, weighing
+from budwood.train.balanced_steps import Balancing
+from budwood.train.device import Device
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
+from budwood.train.feed import ActivationFeed, Feed, PixelFeed
 from budwood.train.heads import HeadResult, choose_head, fit_head
 from budwood.train.history import History
-from budwood.train.loop import FitResult, StageInput, fine_tune
+from budwood.train.keeper import Keeper
+from budwood.train.kept_features import HeadOnFeatures, KeptFeatures
+from budwood.train.loop import FitResult, Shorten, StageInput, fine_tune, result_of
 from budwood.train.more_views import ViewMaker, further_features
 from budwood.train.stages import Stage
 from budwood.train.temper import tempered_scale
@@ -70,59 +79,78 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """What all trainings of one run share. ``balance`` says how rare classes count in the head that is solved."""
+    """What all trainings of one run share.
+
+    device: where gradient steps are taken. balance: how rare classes count. initial: weights that every training starts
+    from, as far as they fit, so that arms of a comparison differ by their settings alone (report A4). checkpoints:
+    where the state of a training is kept; None keeps nothing. identity: what the weights depend on besides the recipe.
+    """
 
     recipe: Recipe
     dataset: Dataset
     backbone: Backbone
     source: FeatureSource
     views: Views
-    bf16: bool
+    device: Device
     listen: Listener
     fold: int = 1
     balance: BalanceSpec = field(default_factory=BalanceSpec)
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
+    checkpoints: Path | None = None
+    identity: str = ""
 
-    def train(self, train: PixelSet, val: PixelSet) -> Trained:
-        """All stages of the recipe, in order."""
-        model, head = self._start(train)
-        fits: list[FitResult] = []
-        for stage in self.recipe.train.stages:
-            if stage.trains != "head":
-                data = self._input(stage, train, val, fits)
-                if head and not fits:
-                    _temper(model, data)
-                fits.append(fine_tune(model, data, listen=self.listen))
-                model = fits[-1].model
-        return Trained(model=model.eval(), head=head, fits=tuple(fits))
+    def train(self, train: PixelSet, val: PixelSet, *, name: str = "fit") -> Trained:
+        """All stages of the recipe, in order; ``name`` tells trainings of one run apart."""
+        self.warn_of_balance()
+        return self._carry_out(train, val, step="fine-tune", name=f"{name}-{self.fold}")
 
     def refit(self, everything: PixelSet, scored: Trained) -> Trained:
         """The same, on all parts, with the penalty and the number of epochs that the scored model chose."""
-        model = attach_head(self.backbone, num_classes=self._num_classes, dropout=self.recipe.model.dropout)
-        if scored.head:
-            features = self.features(everything)
-            weight, bias = fit_head(
-                features,
-                everything.labels,
-                num_classes=self._num_classes,
-                penalty=scored.head.penalty,
-                weighing=weighing(
-                    self.balance, self.heads(everything, features), more_views=self.more_views(everything)
-                ),
-            )
-            _set_head(model, weight, bias)
+        return self._carry_out(everything, None, step="refit", name="refit", scored=scored)
+
+    def _carry_out(
+        self, train: PixelSet, val: PixelSet | None, *, step: str, name: str, scored: Trained | None = None
+    ) -> Trained:
+        """The stages in order, from where an earlier process stopped."""
+        keeper = self._keeper(name, train)
+        model = self._untrained()
+        head = self._solved_head(model, train, scored) if self.solves_head else None
+        done = len(keeper.outcomes) if keeper else 0
+        if keeper and done:
+            model.load_state_dict(keeper.weights)
         fits: list[FitResult] = []
-        stages = [stage for stage in self.recipe.train.stages if stage.trains != "head"]
-        for stage, before in zip(stages, scored.fits, strict=True):
-            stop_after = before.best_epoch - before.history.rows[0].epoch + 1
-            data = self._input(stage, everything, None, fits, stop_after=stop_after)
-            if scored.head and not fits:
+        for number in range(len(self.recipe.train.stages)):
+            if number == 0 and head:
+                continue
+            if keeper and len(fits) < done:
+                fits.append(result_of(keeper.outcomes[len(fits)], model))
+                continue
+            before = scored.fits[len(fits)] if scored else None
+            data = self._input(number, train, val, fits, before=before)
+            if head and not fits:
                 _temper(model, data)
-            fits.append(fine_tune(model, data, listen=self.listen, step="refit"))
+            fits.append(fine_tune(model, data, listen=self.listen, step=step, keeper=keeper))
             model = fits[-1].model
-        return Trained(model=model.eval(), head=scored.head, fits=tuple(fits))
+        return Trained(model=model.eval(), head=scored.head if scored else head, fits=tuple(fits))
+
+    def warn_of_balance(self) -> None:
+        """Say where gradient steps cannot do what the recipe asks for."""
+        steps = len(self.recipe.train.stages) > self.solves_head
+        if self.balance.method == "smote" and steps:
+            text = 'balance.method = "smote" is for a head that is solved: gradient steps see classes as common as'
+            self.listen(Warned(text=f"{text} they are"))
+
+    @property
+    def solves_head(self) -> bool:
+        """Whether the first stage solves a linear head on frozen features, instead of taking gradient steps."""
+        first = self.recipe.train.stages[0]
+        return first.is_head and first.solve is not False and not self.recipe.model.top
 
     def zero_head(self, train: PixelSet) -> NDArray[np.float32]:
         """Probabilities ``[K]`` of a head that was trained on features of an all-zero picture, once a label."""
+        if not self.recipe.model.pretrained:
+            # Equal inputs leave a head nothing but how common the classes are.
+            return np.asarray(np.bincount(train.labels, minlength=self._num_classes) / len(train), dtype=np.float32)
         size = self.source.preprocess.size
         black = np.zeros((1, size, size, 3), dtype=np.uint8)
         features = frozen_features(self.source, black, ["zero"], views=(0,), step="zero-input baseline")
@@ -135,36 +163,53 @@ class Trainer:
     def _num_classes(self) -> int:
         return len(self.dataset.catalog.classes)
 
-    def _start(self, train: PixelSet) -> tuple[Classifier, HeadResult | None]:
-        """The backbone with a head: solved on frozen features where the first stage says so, else zero."""
-        model = attach_head(self.backbone, num_classes=self._num_classes, dropout=self.recipe.model.dropout)
-        stages = self.recipe.train.stages
-        if self.balance.method != "none" and any(stage.trains != "head" for stage in stages):
-            text = f'balance.method = "{self.balance.method}" weighs the solved head only: fine-tuning sees classes as'
-            self.listen(Warned(text=f"{text} common as they are"))
-        if stages[0].trains != "head":
-            return model, None
+    def _untrained(self) -> Classifier:
+        """The backbone with a new head, from the initial weights as far as they fit."""
+        torch.manual_seed(self.recipe.seed)  # for what has no weights of its own yet
+        model = attach_head(self.backbone, num_classes=self._num_classes, spec=self.recipe.model)
+        own = model.state_dict()
+        fitting = {n: v for n, v in self.initial.items() if n in own and own[n].shape == v.shape}
+        model.load_state_dict({**own, **fitting})
+        return model
+
+    def _solved_head(self, model: Classifier, train: PixelSet, scored: Trained | None) -> HeadResult:
+        """Solve the linear head on frozen features, put it into ``model``, and tell how it was chosen."""
         features = self.features(train)
+        if scored and scored.head:
+            weights = weighing(self.balance, self.heads(train, features), more_views=self.more_views(train))
+            weight, bias = fit_head(
+                features,
+                train.labels,
+                num_classes=self._num_classes,
+                penalty=scored.head.penalty,
+                weighing=weights,
+            )
+            _set_head(model, weight, bias)
+            return scored.head
         folds = head_folds(self.dataset, train, num_folds=self.recipe.head.folds, seed=self.recipe.seed)
+        weights = weighing(self.balance, self.heads(train, features, folds), more_views=self.more_views(train))
         head = choose_head(
             features,
             train.labels,
             folds,
             num_classes=self._num_classes,
             spec=self.recipe.head,
-            weighing=weighing(self.balance, self.heads(train, features, folds), more_views=self.more_views(train)),
+            weighing=weights,
             listen=self.listen,
         )
         _set_head(model, head.weight, head.bias)
-        return model, head
+        return head
 
     def features(self, part: PixelSet) -> NDArray[np.float32]:
         """Frozen features ``[V, N, D]`` of a part in the training views, from the cache where it has them."""
+        return self._features(part, views=self.views.train)
+
+    def _features(self, part: PixelSet, *, views: tuple[int, ...]) -> NDArray[np.float32]:
         return frozen_features(
             self.source,
             part.pixels[part.rows],
             digests_of(self.dataset.catalog, part.rows),
-            views=self.views.train,
+            views=views,
             cache=FeatureCache(cache.features_folder()),
             listen=self.listen,
         )
@@ -191,27 +236,61 @@ class Trainer:
         return make
 
     def _input(
-        self,
-        stage: Stage,
-        train: PixelSet,
-        val: PixelSet | None,
-        before: list[FitResult],
-        *,
-        stop_after: int | None = None,
+        self, number: int, train: PixelSet, val: PixelSet | None, fits: list[FitResult], *, before: FitResult | None
     ) -> StageInput:
-        preprocess = self.source.preprocess
+        """What stage ``number`` works on; ``before`` is the same stage of the scored model in a refit."""
+        recipe, preprocess = self.recipe, self.source.preprocess
+        stage = recipe.train.stages[number]
+        augment = self.views.augment.with_overrides(stage.augment)
+        seed = recipe.seed + 1000 * (self.fold - 1)
+        transform = Augment(augment, preprocess, seed=seed, classes=self.dataset.catalog.classes)
+        feeds = [
+            PixelFeed(part=part, transform=transform, preprocess=preprocess) if part else None for part in (train, val)
+        ]
+        assert feeds[0]
         return StageInput(
-            train=train,
-            val=val,
-            transform=Augment(self.views.augment, preprocess, seed=self.recipe.seed),
-            preprocess=preprocess,
-            augment=self.views.augment,
-            spec=self.recipe.train,
+            train=feeds[0],
+            val=feeds[1],
+            augment=augment,
+            spec=recipe.train,
             stage=stage,
-            bf16=self.bf16,
-            seed=self.recipe.seed + 1000 * (self.fold - 1),
-            first_epoch=before[-1].history.rows[-1].epoch if before else 0,
-            stop_after=stop_after,
+            stage_number=number,
+            device=self.device,
+            seed=seed,
+            balancing=Balancing(num_classes=self._num_classes, spec=self.balance),
+            shorten=self._shorten(stage, train, val, fits),
+            first_epoch=fits[-1].history.rows[-1].epoch if fits else 0,
+            stop_after=before.best_epoch - before.history.rows[0].epoch + 1 if before else None,
+        )
+
+    def _shorten(self, stage: Stage, train: PixelSet, val: PixelSet | None, fits: list[FitResult]) -> Shorten | None:
+        """How a stage can do without its frozen start, where it can."""
+        # Dropout on the input changes what the frozen start sees in every step.
+        if not stage.is_head or fits or self.recipe.train.cache == "off" or self.recipe.model.input_dropout:
+            return None
+
+        def shorten(model: Classifier) -> tuple[nn.Module, Feed, Feed | None]:
+            def feed(part: PixelSet, views: tuple[int, ...]) -> Feed:
+                kept = KeptFeatures(self._features(part, views=views))
+                return ActivationFeed(kept=kept, part=part)
+
+            return HeadOnFeatures(model), feed(train, self.views.train), feed(val, (0,)) if val else None
+
+        return shorten
+
+    def _keeper(self, name: str, train: PixelSet) -> Keeper | None:
+        if self.checkpoints is None:
+            return None
+        facts = {
+            "recipe": self.recipe.to_toml(),
+            "identity": self.identity,
+            "part": [train.paths[i] for i in train.rows],
+        }
+        return Keeper(
+            self.checkpoints / name,
+            identity=sha256_bytes(to_json(facts).encode()),
+            seconds=self.recipe.train.checkpoint_seconds,
+            listen=self.listen,
         )
 
     def to_json(self, trained: Trained, environment: dict[str, Any], num_parameters: int) -> dict[str, Any]:
@@ -247,6 +326,7 @@ class Trainer:
             },
             "balance": self.balance.model_dump(mode="json"),
             "best_epochs": [fit.best_epoch for fit in trained.fits],
+            "notes": [note for fit in trained.fits for note in fit.notes],
             **environment,
         }
 

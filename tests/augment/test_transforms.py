@@ -1,7 +1,9 @@
-"""Random augmentation: each picture draws for itself, and each draw does what the spec says."""
+"""Random augmentation: each picture draws for itself, whoever asks, and each operation does as it is told."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,227 +13,148 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from budwood.augment import transforms
-from budwood.augment.transforms import Augment, AugmentSpec
+from budwood.augment.transforms import NUMBERS, OPERATIONS, Augment, AugmentSpec
 from budwood.data.preprocess import Preprocess
+from budwood.errors import SettingsError
 
 Pixels = NDArray[np.uint8]
+Calm = Callable[..., AugmentSpec]
 PREPROCESS = Preprocess(size=24)
-PLAIN = Preprocess(size=24, mean=(0, 0, 0), std=(1, 1, 1))
-CALM: dict[str, Any] = {
-    "rotation": 0,
-    "flip": "none",
-    "scale": (1, 1),
-    "shift": 0,
-    "brightness": 0,
-    "contrast": 0,
-    "saturation": 0,
-    "cutmix": 0,
+# Settings under which an operation is sure to do something, by its name.
+ACTIVE: dict[str, dict[str, Any]] = {
+    "move": {"rotation": 180, "flip": "both", "scale": (0.8, 1.2), "shift": 0.1, "shear": 10},
+    "recolour": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "grayscale": 0.2},
+    "blur": {"blur": 1},
+    "jpeg": {"jpeg": 1},
+    "gridmask": {"gridmask": 1},
+    "cutout": {"cutout": 1},
 }
-WILD = AugmentSpec(rotation=180, flip="both")
+EVERYTHING = AugmentSpec(**{key: value for keys in ACTIVE.values() for key, value in keys.items()})
 
 
-def calm(**changes: Any) -> AugmentSpec:
-    return AugmentSpec(**(CALM | changes))
+def test_every_operation_has_settings_that_turn_it_on() -> None:
+    assert ACTIVE.keys() == OPERATIONS.keys()
 
 
-@pytest.fixture
-def pixels() -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_is_the_same_for_equal_keys_and_another_in_other_epochs(
+    calm: Calm, patches: Pixels, name: str
+) -> None:
+    augment = Augment(calm(**ACTIVE[name]), Preprocess(size=48), seed=3)
+    first = augment(patches, range(6), 1)
+    assert torch.equal(first, Augment(augment.spec, augment.preprocess, seed=3)(patches, range(6), 1))
+    for other in (augment(patches, range(6), 2), augment(patches, range(10, 16), 1)):
+        assert bool((first != other).flatten(1).any(1).all())
+    assert not torch.equal(first, Augment(augment.spec, augment.preprocess, seed=4)(patches, range(6), 1))
 
 
-@pytest.fixture
-def draws(monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float64]:
-    """The nine numbers that every picture draws (angle, scale, flips, two shifts, three colours); 0.5 is the middle."""
-    numbers = np.full(9, 0.5)
-
-    class Fixed:
-        def random(self, size: int) -> NDArray[np.float64]:
-            assert size == 9
-            return numbers
-
-    monkeypatch.setattr(transforms, "picture_generator", lambda seed, epoch, record: Fixed())
-    return numbers
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_leaves_its_input_and_the_size_alone(calm: Calm, noise: Pixels, name: str) -> None:
+    numbers = np.random.default_rng(0).random(NUMBERS).tolist()
+    picture = noise[0]  # it is read-only
+    out = OPERATIONS[name](picture, numbers, calm(**ACTIVE[name]), (9, 9, 9))
+    assert (out.shape, out.dtype) == ((24, 24, 3), np.uint8)
+    assert (out != picture).any()
+    assert OPERATIONS[name](picture, numbers, calm(), (9, 9, 9)) is picture
 
 
-def as_images(pixels: Pixels) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_turning_one_operation_on_does_not_change_what_others_draw(calm: Calm, noise: Pixels, name: str) -> None:
+    seen: dict[bool, dict[str, list[float]]] = {}
+    for on in (False, True):
+        heard = seen[on] = {}
+        spec = calm(**(ACTIVE[name] if on else {}))
+        with pytest.MonkeyPatch.context() as patch:
+            for other in OPERATIONS:
+
+                def hear(pixels: Pixels, numbers: list[float], *_: Any, other: str = other, to: Any = heard) -> Pixels:
+                    to[other] = numbers
+                    return pixels
+
+                patch.setitem(OPERATIONS, other, hear)
+            Augment(spec, PREPROCESS, seed=0)(noise[:1], [5], 2)
+    assert seen[False] == seen[True]
+    assert len({tuple(numbers) for numbers in seen[True].values()}) == len(OPERATIONS)
 
 
-def test_picture_is_changed_alike_in_any_batch(pixels: Pixels) -> None:
-    augment = Augment(WILD, PREPROCESS, seed=4)
-    together = augment(pixels, [10, 11, 12, 13, 14, 15], 3)
-    turned = augment(pixels[::-1].copy(), [15, 14, 13, 12, 11, 10], 3)
-    alone = augment(pixels[2:3], [12], 3)
-    assert torch.equal(together, turned.flip(0))
-    assert torch.equal(together[2:3], alone)
+@settings(max_examples=25, deadline=None)
+@given(order=st.permutations(range(6)), cut=st.integers(0, 6), epoch=st.integers(0, 50))
+def test_picture_is_changed_alike_in_any_batch(noise: Pixels, order: list[int], cut: int, epoch: int) -> None:
+    augment = Augment(EVERYTHING, PREPROCESS, seed=4)
+    together = augment(noise, range(6), epoch)
+    parts = [part for part in (order[:cut], order[cut:]) if part]
+    split = torch.cat([augment(noise[part], part, epoch) for part in parts])
+    assert torch.equal(split, together[order])
 
 
-def test_pictures_epochs_and_seeds_draw_differently(pixels: Pixels) -> None:
-    same = np.repeat(pixels[:1], 2, axis=0)
-    first = Augment(WILD, PREPROCESS, seed=0)(same, [1, 2], 0)
-    assert not torch.equal(first[0], first[1])
-    assert not torch.equal(first, Augment(WILD, PREPROCESS, seed=0)(same, [1, 2], 1))
-    assert not torch.equal(first, Augment(WILD, PREPROCESS, seed=1)(same, [1, 2], 0))
-    assert torch.equal(first, Augment(WILD, PREPROCESS, seed=0)(same, [1, 2], 0))
-
-
-def test_spec_that_changes_nothing_gives_what_prediction_sees(pixels: Pixels) -> None:
-    out = Augment(calm(), PREPROCESS, seed=0)(pixels, range(6), 0)
-    torch.testing.assert_close(out, PREPROCESS.normalise(torch.from_numpy(pixels)), atol=1e-5, rtol=1e-5)
-    assert out.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_given_pixels_are_not_changed(pixels: Pixels) -> None:
-    before = pixels.copy()
-    Augment(WILD, PREPROCESS, seed=0)(pixels, range(6), 0)
-    np.testing.assert_array_equal(before, pixels)
+def test_picture_is_changed_alike_by_any_number_of_threads(noise: Pixels) -> None:
+    augment = Augment(EVERYTHING, PREPROCESS, seed=4)
+    alone = [augment(noise, range(6), epoch) for epoch in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda epoch: augment(noise, range(6), epoch), range(24)))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("flip", "expected"), [("none", {(1, 1)}), ("horizontal", {(1, 1), (-1, 1)}), ("both", None)], ids=str
+    "preprocess", [PREPROCESS, Preprocess(size=24, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)], ids=["net", "lite"]
 )
-def test_flips_are_those_that_are_allowed_and_all_of_them(flip: str, expected: set[tuple[int, int]] | None) -> None:
-    matrices, _ = Augment(calm(flip=flip), PREPROCESS, seed=0).draw(range(60), 0)
-    seen = {(int(m[0, 0]), int(m[1, 1])) for m in matrices}
-    assert seen == (expected or {(1, 1), (-1, 1), (1, -1), (-1, -1)})
+def test_spec_that_changes_nothing_gives_exactly_what_prediction_sees(
+    calm: Calm, noise: Pixels, preprocess: Preprocess
+) -> None:
+    out = Augment(calm(), preprocess, seed=0)(noise, range(6), 0)
+    assert torch.equal(out, preprocess.normalise(torch.from_numpy(noise.copy())))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert out.dtype == torch.float32
 
 
-def test_mirror_is_a_mirror(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[2] = 0.0
-    out = Augment(calm(flip="horizontal"), PLAIN, seed=0)(pixels, range(6), 0)
-    torch.testing.assert_close(out, as_images(pixels).flip(3), atol=1e-5, rtol=0)
+def test_pixels_are_what_the_network_is_given(noise: Pixels) -> None:
+    augment = Augment(EVERYTHING, PREPROCESS, seed=0)
+    seen = augment.pixels(noise, range(6), 7)
+    assert torch.equal(PREPROCESS.normalise(torch.from_numpy(seen)), augment(noise, range(6), 7))
+    assert augment.pixels(noise[:0], [], 7).shape == (0, 24, 24, 3)
+    assert augment(noise[:0], [], 7).shape == (0, 3, 24, 24)
 
 
-def test_half_turn_equals_both_flips(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[0] = 1.0
-    out = Augment(calm(rotation=180), PLAIN, seed=0)(pixels, range(6), 0)
-    torch.testing.assert_close(out, as_images(pixels).flip(2, 3), atol=1e-4, rtol=0)
+@pytest.mark.parametrize("name", ["cutout", "gridmask"])
+def test_hidden_part_is_next_to_zero_in_the_networks_input(calm: Calm, name: str) -> None:
+    white = np.full((1, 24, 24, 3), 255, dtype=np.uint8)
+    out = Augment(calm(**ACTIVE[name]), PREPROCESS, seed=0)(white, [0], 0)
+    hidden = out < out.max() - 1
+    assert bool(hidden.any())
+    assert float(out[hidden].abs().max()) < 0.02
 
 
-def test_quarter_turn_moves_no_pixel_off_its_place(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[0] = 1.0
-    out = Augment(calm(rotation=90), PLAIN, seed=0)(pixels, range(6), 0)
-    turns = [torch.rot90(as_images(pixels), k, (2, 3)) for k in (1, 3)]
-    assert min(float((out - turn).abs().max()) for turn in turns) < 1e-4
+def test_settings_of_a_class_touch_that_class_only(calm: Calm, noise: Pixels) -> None:
+    spec = calm(classes={"b": {"brightness": 0.5, "flip": "both"}})
+    targets = np.array([0, 1, 2, 1, 0, 2])
+    seen = Augment(spec, PREPROCESS, seed=0, classes=("a", "b", "c")).pixels(noise, range(6), 0, targets=targets)
+    others = targets != 1
+    np.testing.assert_array_equal(seen[others], noise[others])
+    assert all((seen[i] != noise[i]).any() for i in (1, 3))
+    alone = Augment(calm(brightness=0.5, flip="both"), PREPROCESS, seed=0).pixels(noise, range(6), 0)
+    np.testing.assert_array_equal(seen[~others], alone[~others])
 
 
-def test_magnification_by_two_shows_the_middle_half(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    out = Augment(calm(scale=(2, 2)), PLAIN, seed=0)(pixels, range(6), 0)
-    wider = torch.nn.functional.interpolate(as_images(pixels), scale_factor=2, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(out, wider[:, :, 12:36, 12:36], atol=1e-4, rtol=0)
+def test_settings_of_a_class_need_its_name_and_the_targets(calm: Calm, noise: Pixels) -> None:
+    spec = calm(classes={"b": {"brightness": 0.5}})
+    with pytest.raises(SettingsError, match='the pictures have no class "b"'):
+        Augment(spec, PREPROCESS, seed=0, classes=("oak", "elm"))
+    with pytest.raises(ValueError, match="hand in the names of the classes"):
+        Augment(spec, PREPROCESS, seed=0)
+    with pytest.raises(ValueError, match="hand in the targets"):
+        Augment(spec, PREPROCESS, seed=0, classes=("a", "b"))(noise, range(6), 0)
 
 
-def test_shift_moves_by_a_share_of_the_side(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[4] = 1.0
-    out = Augment(calm(shift=0.25), PLAIN, seed=0)(pixels, range(6), 0)
-    torch.testing.assert_close(out[..., :18], as_images(pixels)[..., 6:], atol=1e-4, rtol=0)
-    torch.testing.assert_close(out[..., 18:], as_images(pixels).flip(3)[..., :6], atol=1e-4, rtol=0)  # reflected
-
-
-def test_borders_are_filled_by_reflection_not_black() -> None:
-    white = np.full((40, 24, 24, 3), 255, dtype=np.uint8)
-    spec = calm(rotation=180, scale=(0.5, 0.5), shift=0.5)
-    assert float(Augment(spec, PLAIN, seed=0)(white, range(40), 0).min()) > 0.999
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), rotation=st.floats(0, 180), low=st.floats(0.3, 1), span=st.floats(1, 3))
-def test_draws_stay_within_the_spec(seed: int, rotation: float, low: float, span: float) -> None:
-    spec = calm(rotation=rotation, scale=(low, low * span), shift=0.2, brightness=0.3, contrast=0.1, saturation=0.5)
-    matrices, colours = Augment(spec, PREPROCESS, seed=seed).draw(range(20), 0)
-    window = np.linalg.norm(matrices[:, :, 0], axis=1)
-    angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
-    assert (np.abs(angles) <= rotation + 1e-3).all()
-    assert (window >= 1 / (low * span) - 1e-5).all()
-    assert (window <= 1 / low + 1e-5).all()
-    assert (np.abs(matrices[:, :, 2]) <= 0.4 + 1e-6).all()
-    assert (np.abs(colours - 1) <= np.array([0.3, 0.1, 0.5]) + 1e-6).all()
-
-
-def test_no_draw_shears_a_picture() -> None:
-    matrices, _ = Augment(calm(rotation=180, flip="both", scale=(0.5, 2)), PREPROCESS, seed=0).draw(range(50), 0)
-    for linear in matrices[:, :, :2]:
-        product = linear @ linear.T
-        np.testing.assert_allclose(product, product[0, 0] * np.eye(2), atol=1e-5)
-
-
-def test_draws_reach_both_ends_of_the_spec() -> None:
-    spec = calm(rotation=30, scale=(0.5, 2), shift=0.2)
-    matrices, _ = Augment(spec, PREPROCESS, seed=0).draw(range(400), 0)
-    angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
-    window = np.linalg.norm(matrices[:, :, 0], axis=1)
-    assert angles.min() < -28
-    assert angles.max() > 28
-    assert window.min() < 0.53
-    assert window.max() > 1.9
-    assert np.median(window) == pytest.approx(1, abs=0.1)  # as often enlarged as reduced
-
-
-def test_brightness_scales_and_saturation_zero_leaves_grey(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[6] = 0.0
-    darker = Augment(calm(brightness=0.5), PLAIN, seed=0)(pixels, range(6), 0)
-    torch.testing.assert_close(darker, as_images(pixels) * 0.5, atol=1e-5, rtol=0)
-    draws[6], draws[8] = 0.5, 0.0
-    grey = Augment(calm(saturation=1), PLAIN, seed=0)(pixels, range(6), 0)
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    expected = (as_images(pixels) * weights).sum(1, keepdim=True).expand_as(grey)
-    torch.testing.assert_close(grey, expected, atol=1e-5, rtol=0)
-
-
-def test_contrast_pulls_towards_the_pictures_own_grey(pixels: Pixels, draws: NDArray[np.float64]) -> None:
-    draws[7] = 0.0
-    flatter = Augment(calm(contrast=0.5), PLAIN, seed=0)(pixels, range(6), 0)
-    images = as_images(pixels)
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    middle = (images * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    torch.testing.assert_close(flatter, (images + middle) / 2, atol=1e-5, rtol=0)
-
-
-def test_colours_stay_within_black_and_white(pixels: Pixels) -> None:
-    spec = calm(brightness=0.9, contrast=0.9, saturation=1)
-    out = Augment(spec, PLAIN, seed=0)(pixels, range(6), 0)
-    assert float(out.min()) >= 0
-    assert float(out.max()) <= 1
-
-
-@pytest.mark.parametrize("spec", [AugmentSpec(), AugmentSpec(rotation=5), AugmentSpec(flip="none")], ids=str)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AugmentSpec(),
+        AugmentSpec(rotation=5),
+        AugmentSpec(flip="none"),
+        AugmentSpec(rotation=5, flip="none", classes={"a": {"flip": "auto"}}),
+    ],
+    ids=["both", "flip", "rotation", "class"],
+)
 def test_undecided_spec_is_refused(spec: AugmentSpec) -> None:
     with pytest.raises(ValueError, match="resolve the spec first"):
-        Augment(spec, PREPROCESS, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("turn_free", "mirror_free", "rotation", "flip"),
-    [
-        (True, True, 180, "both"),
-        (True, False, 180, "none"),
-        (False, True, 10, "horizontal"),
-        (False, False, 10, "none"),
-    ],
-)
-def test_auto_is_decided_by_what_was_measured(turn_free: bool, mirror_free: bool, rotation: float, flip: str) -> None:
-    spec = AugmentSpec().resolved(turn_free=turn_free, mirror_free=mirror_free)
-    assert (spec.rotation, spec.flip) == (rotation, flip)
-    given = AugmentSpec(rotation=33, flip="horizontal")
-    assert given.resolved(turn_free=turn_free, mirror_free=mirror_free) == given
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"rotation": -1},
-        {"rotation": 181},
-        {"flip": "vertical"},
-        {"scale": (0, 1)},
-        {"scale": (1.2, 0.8)},
-        {"shift": 0.6},
-        {"brightness": 1},
-        {"cutmix": 0.7, "mixup": 0.7},
-        {"blur": 1},
-    ],
-    ids=str,
-)
-def test_impossible_spec_is_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="validation error"):
-        AugmentSpec(**values)
+        Augment(spec, PREPROCESS, seed=0, classes=("a",))

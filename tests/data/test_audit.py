@@ -31,26 +31,35 @@ class DuplicatePair:
     transform: str
 
 
+@dataclass(frozen=True)
+class Copies:
+    pairs: list[DuplicatePair]
+    doubtful: list[DuplicatePair]
+
+
 class Search:
-    """Stands in for the search: finds pictures whose mirror is among the others."""
+    """Stands in for the search: finds pictures whose mirror is among the others, and doubts those upside down."""
 
     def __init__(self) -> None:
         self.thumbs: list[NDArray[np.uint8]] = []
 
-    def __call__(self, thumbs: Sequence[NDArray[np.uint8]], *, listen: Listener = silent) -> list[DuplicatePair]:
+    def __call__(self, thumbs: Sequence[NDArray[np.uint8]], *, listen: Listener = silent) -> Copies:
         self.thumbs = list(thumbs)
-        return [
-            DuplicatePair(i, j, 0.99, "mirrored")
-            for j in range(len(thumbs))
-            for i in range(j)
-            if np.array_equal(thumbs[i], np.fliplr(thumbs[j]))
-        ]
+        pairs = [(i, j) for j in range(len(thumbs)) for i in range(j)]
+        return Copies(
+            [DuplicatePair(i, j, 0.99, "mirrored") for i, j in pairs if equal(thumbs[i], np.fliplr(thumbs[j]))],
+            [DuplicatePair(i, j, 0.8, "upside down") for i, j in pairs if equal(thumbs[i], np.flipud(thumbs[j]))],
+        )
+
+
+def equal(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    return bool(np.array_equal(one, other))
 
 
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch) -> Search:
     module, stand_in = ModuleType("budwood.data.copies.duplicates"), Search()
-    module.near_duplicate_pairs = stand_in  # type: ignore[attr-defined]
+    module.find_copies = stand_in  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "budwood.data.copies.duplicates", module)
     return stand_in
 
@@ -148,6 +157,29 @@ def test_split_of_audited_pictures_ties_what_was_found(scanned: tuple[Catalog, P
     made = split(catalog, groups=groups, spec=SplitSpec(), seed=0)
     check_split(made, catalog, groups)
     assert made.groups == groups
+
+
+def test_doubtful_pairs_are_no_finding_and_no_group_but_a_split_keeps_them_together(
+    tmp_path: Path, search: Search
+) -> None:
+    root = tmp_path / "photos"
+    for number in range(33):
+        name = "ab"[number // 30]
+        (root / name).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(root / name / f"{number:02}.png")
+    Image.open(root / "a/07.png").transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(root / "a/doubtful.png")
+    store = PictureStore(tmp_path / "store", side=16)
+    events: list[Event] = []
+    catalog = scan(root, store=store)
+    result = audit(catalog, store, listen=events.append)
+    assert [(pair.first, pair.second) for pair in result.doubtful] == [("a/07.png", "a/doubtful.png")]
+    assert result.groups == ()
+    assert all("a/doubtful.png" not in finding.paths for finding in result.findings if finding.check != "odd_format")
+    made = split(catalog, groups=result.groups, doubtful=result.doubtful)
+    assert made.groups == (("a/07.png", "a/doubtful.png"),)
+    assert isinstance(events[-1], StepFinished)
+    assert events[-1].note.endswith(", 1 doubtful pairs for the split")
 
 
 def test_events_open_and_close_the_step(scanned: tuple[Catalog, PictureStore], search: Search) -> None:

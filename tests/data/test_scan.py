@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from budwood.data import scan as scan_module
+from budwood.data.inputs.sources import open_source
+from budwood.data.reader import Batch, Job, read_files
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, UsageError
@@ -165,6 +169,26 @@ def test_result_does_not_depend_on_workers_or_store(photos: Path, tmp_path: Path
     assert scan(photos, workers=7) == plain
     assert scan(photos, store=PictureStore(tmp_path / "store", side=16)) == plain
     assert scan(photos, store=PictureStore(tmp_path / "store", side=16)) == plain
+
+
+def test_file_that_goes_away_after_the_walk_is_listed_and_no_other_is_read_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PictureStore(tmp_path / "store", side=16)
+    first, listing = scan(photos, store=store), open_source(photos)
+    (photos / "b/05.png").unlink()
+    monkeypatch.setattr(scan_module, "open_source", lambda path, listen: listing)
+    asked: list[bytes] = []
+
+    def spied(jobs: list[Job], *, side: int, workers: int) -> Iterator[Batch]:
+        asked.extend(job.name for job in jobs)
+        return read_files(jobs, side=side, workers=workers)
+
+    monkeypatch.setattr(scan_module, "read_files", spied)
+    second = scan(photos, store=store)
+    assert asked == [os.fsencode(photos / "b/05.png")]
+    assert (second.records[5].state, second.records[5].reason) == ("unreadable", "no such file or directory")
+    assert [r for r in second.records if r.path != "b/05.png"] == [r for r in first.records if r.path != "b/05.png"]
 
 
 def test_nothing_in_the_folder_is_changed(photos: Path, tmp_path: Path) -> None:

@@ -86,3 +86,24 @@ def test_fixed_size_and_crop_are_taken_as_given() -> None:
 def test_wrong_spec_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ModelSpec.model_validate(values)
+
+
+def test_spec_and_tensors_of_an_earlier_bundle_still_fit() -> None:
+    earlier = {
+        "backbone": "test_efficientnet",
+        "pretrained": True,
+        "weights": "",
+        "size": None,
+        "growth": 1.667,
+        "crop_fraction": None,
+        "dropout": 0.2,
+        "drop_path": 0.1,
+    }
+    model = build_empty(ModelSpec.model_validate(earlier), num_classes=3, size=64)
+    assert {name.split(".")[0] for name in model.state_dict()} == {"backbone", "head"}
+    assert model.dropout.p == 0.2
+
+
+def test_network_that_takes_one_side_gets_it_whatever_the_pictures() -> None:
+    chosen = choose_preprocess(ModelSpec(), NATIVE, shorter_side=50, fixed_size=224)
+    assert chosen.size == 224

@@ -11,7 +11,8 @@ from torch import nn
 
 from budwood.models.blocks import blocks_of
 from budwood.models.build import Classifier
-from budwood.train.stages import Stage, TrainSpec, freeze, parameter_groups, train_mode
+from budwood.train.freezing import freeze, parameter_groups, train_mode
+from budwood.train.stages import Stage, TrainSpec
 
 Tiny = Callable[..., Classifier]
 NAMES = ("test_efficientnet", "test_resnet", "test_convnext", "test_vit")
@@ -69,7 +70,7 @@ def test_dropout_of_a_frozen_block_is_off(tiny: Tiny) -> None:
 def test_each_trained_parameter_is_in_one_group_at_its_rate(tiny: Tiny, stage: Stage) -> None:
     model, spec = tiny(), TrainSpec(lr=0.1, head_lr=0.2, weight_decay=0.03)
     freeze(model, stage)
-    groups = parameter_groups(model, spec, stage)
+    groups = parameter_groups(model, spec, spec.settings(stage))
     placed = [id(p) for group in groups for p in group["params"]]  # type: ignore[attr-defined]
     assert sorted(placed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     head = {id(p) for p in model.head.parameters()}
@@ -84,13 +85,26 @@ def test_groups_are_what_adamw_takes(tiny: Tiny) -> None:
     model = tiny()
     stage = Stage(trains="all")
     freeze(model, stage)
-    optimizer = torch.optim.AdamW(parameter_groups(model, TrainSpec(), stage))
+    optimizer = torch.optim.AdamW(parameter_groups(model, TrainSpec(), TrainSpec().settings(stage)))
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"trains": 0}, {"trains": -1}, {"trains": "tail"}, {"epochs": 0}, {"lr": 0.0}, {"head_lr": -1.0}, {"rate": 1.0}],
+    [
+        {"trains": 0},
+        {"trains": -1},
+        {"epochs": 0},
+        {"lr": 0.0},
+        {"head_lr": -1.0},
+        {"rate": 1.0},
+        {"frozen": "half"},
+        {"frozen": "9/3"},
+        {"frozen": "1/3", "trains": 2},
+        {"trains": "all", "solve": True},
+        {"optimizer": "newton"},
+        {"batch_size": 1},
+    ],
     ids=str,
 )
 def test_wrong_stage_is_refused(values: dict[str, object]) -> None:
@@ -102,7 +116,7 @@ def test_wrong_stage_is_refused(values: dict[str, object]) -> None:
     "values",
     [
         {"stages": []},
-        {"stages": [{"trains": "all"}, {"trains": "head"}]},
+        {"stages": [{"trains": "all"}, {"trains": "head", "solve": True}]},
         {"batch_size": 1},
         {"label_smoothing": 1.0},
         {"ema": 1.0},

@@ -11,6 +11,9 @@ from budwood.augment.transforms import Augment, AugmentSpec
 from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.models.build import ModelSpec, attach_head, open_backbone
+from budwood.train.balanced_steps import Balancing
+from budwood.train.device import Device
+from budwood.train.feed import PixelFeed
 from budwood.train.loop import StageInput
 from budwood.train.stages import Stage, TrainSpec
 from budwood.train.temper import tempered_scale
@@ -26,15 +29,14 @@ def stage_input(labels: np.ndarray) -> StageInput:
         pixels=pixels, targets=labels, paths=tuple(f"{i}.jpg" for i in range(len(labels))), rows=np.arange(len(labels))
     )
     return StageInput(
-        train=part,
+        train=PixelFeed(part=part, transform=Augment(CALM, preprocess, seed=0), preprocess=preprocess),
         val=None,
-        transform=Augment(CALM, preprocess, seed=0),
-        preprocess=preprocess,
         augment=CALM,
         spec=TrainSpec(batch_size=8, label_smoothing=0),
         stage=Stage(trains="all", epochs=1),
-        bf16=False,
+        device=Device(),
         seed=0,
+        balancing=Balancing(num_classes=2),
     )
 
 

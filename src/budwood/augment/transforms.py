@@ -1,114 +1,151 @@
 """Random augmentation of decoded pixels: each picture draws for itself, keyed by (seed, epoch, record).
 
-Pictures are warped in whole batches, but no draw depends on the batch that a picture happens to be in.
+No draw and no pixel depends on the batch that a picture happens to be in, nor on how many threads ask. What is done to
+pixels stands in `geometry.py`, `photometric.py` and `hiding.py`; mixing pictures with one another in `mix.py`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
-from torch.nn import functional
 
+from budwood.augment.geometry import Pixels, move_of, moved
+from budwood.augment.hiding import Colour, box_of, grid_of, with_box, with_grid
+from budwood.augment.opencv import cv2
+from budwood.augment.photometric import blurred, colours_of, compressed, quality_of, recoloured, sigma_of
+from budwood.augment.spec import AugmentSpec, Flip, PictureSpec
 from budwood.data.preprocess import Preprocess
 from budwood.seeding import picture_generator
 
-Flip = Literal["auto", "none", "horizontal", "both"]
+__all__ = ["OPERATIONS", "VERSION", "Augment", "AugmentSpec", "Flip", "Operation", "PictureSpec"]
+
+# Raised whenever equal keys and settings begin to give other pixels: caches of augmented pictures are keyed by it too.
+VERSION = 2
+NUMBERS = 8  # that each operation may use, 0-1
+
+# (pixels [S, S, 3] uint8, its eight numbers, the picture's settings, what stands for nothing) -> pixels; not in place
+Operation = Callable[[Pixels, Sequence[float], PictureSpec, Colour], Pixels]
 
 
-class AugmentSpec(BaseModel):
-    """What may happen to a training picture.
+def _move(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    return moved(pixels, move_of(numbers, spec))
 
-    rotation: largest turn in degrees either way (180: any), borders filled by reflection; ``"auto"`` is 180 where the
-        audit finds no preferred orientation and 10 elsewhere.
-    flip: ``"auto"`` flips as far as the audit finds mirroring harmless.
-    scale: smallest and largest magnification. shift: largest move, as a share of the side.
-    brightness, contrast, saturation: largest relative change either way.
-    cutmix, mixup: share of the batches that are mixed so (Yun 2019, Zhang 2018); labels are mixed alike.
-    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _recolour(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    return recoloured(pixels, colours_of(numbers, spec))
 
-    rotation: Annotated[float, Field(ge=0, le=180)] | Literal["auto"] = "auto"
-    flip: Flip = "auto"
-    scale: tuple[float, float] = (0.8, 1.15)
-    shift: float = Field(default=0.1, ge=0, le=0.5)
-    brightness: float = Field(default=0.2, ge=0, lt=1)
-    contrast: float = Field(default=0.2, ge=0, lt=1)
-    saturation: float = Field(default=0.2, ge=0, le=1)
-    cutmix: float = Field(default=0.5, ge=0, le=1)
-    mixup: float = Field(default=0.0, ge=0, le=1)
 
-    @model_validator(mode="after")
-    def _possible(self) -> AugmentSpec:
-        low, high = self.scale
-        if not 0 < low <= high:
-            raise ValueError(
-                f"scale takes the smallest and the largest magnification, both above 0 (found {low}, {high})"
-            )
-        if self.cutmix + self.mixup > 1:
-            raise ValueError("cutmix and mixup are shares of the batches: together at most 1")
-        return self
+def _blur(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    sigma = sigma_of(numbers, spec)
+    return pixels if sigma is None else blurred(pixels, sigma)
 
-    def resolved(self, *, turn_free: bool, mirror_free: bool) -> AugmentSpec:
-        """The spec with ``"auto"`` decided by what the audit found."""
-        rotation = self.rotation if self.rotation != "auto" else (180.0 if turn_free else 10.0)
-        flip: Flip = self.flip
-        if flip == "auto":
-            flip = "none" if not mirror_free else "both" if turn_free else "horizontal"
-        return self.model_copy(update={"rotation": rotation, "flip": flip})
+
+def _compress(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    quality = quality_of(numbers, spec)
+    return pixels if quality is None else compressed(pixels, quality)
+
+
+def _hide_grid(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    grid = grid_of(numbers, spec, side=len(pixels))
+    return pixels if grid is None else with_grid(pixels, grid, fill=fill)
+
+
+def _hide_box(pixels: Pixels, numbers: Sequence[float], spec: PictureSpec, fill: Colour) -> Pixels:
+    box = box_of(numbers, spec, side=len(pixels))
+    return pixels if box is None else with_box(pixels, box, fill=fill)
+
+
+# In the order in which they are carried out. Each has its own numbers, so that settings of one do not change what
+# another draws; a new one goes to the end, or all that come after it draw anew.
+OPERATIONS: dict[str, Operation] = {
+    "move": _move,
+    "recolour": _recolour,
+    "blur": _blur,
+    "jpeg": _compress,
+    "gridmask": _hide_grid,
+    "cutout": _hide_box,
+}
 
 
 class Augment:
     """Pixels ``[B, S, S, 3]`` uint8 -> network input ``[B, 3, S, S]``, each picture changed by its own draw."""
 
-    def __init__(self, spec: AugmentSpec, preprocess: Preprocess, *, seed: int) -> None:
-        if spec.rotation == "auto" or spec.flip == "auto":
+    def __init__(self, spec: AugmentSpec, preprocess: Preprocess, *, seed: int, classes: Sequence[str] = ()) -> None:
+        """Store and check.
+
+        Args:
+            spec: resolved settings. preprocess: of the network. seed: of the run.
+            classes: their names in the order of the targets; needed where the spec has settings of single classes.
+
+        Raises:
+            SettingsError: the spec has settings of a class that is not there.
+        """
+        specs = {name: spec.for_class(name) for name in spec.classes}
+        if any(one.rotation == "auto" or one.flip == "auto" for one in (spec, *specs.values())):
             raise ValueError("resolve the spec first: rotation and flip are still auto")
+        if spec.classes and not classes:
+            raise ValueError("the spec has settings of single classes: hand in the names of the classes")
+        spec.check_classes(classes)
         self.spec = spec
         self.preprocess = preprocess
         self.seed = seed
+        self._by_class = tuple(specs.get(name, spec) for name in classes) if spec.classes else ()
+        self._fill: Colour = _zero_of(preprocess)
+        self._levels = _levels_of(preprocess)
 
-    def __call__(self, pixels: NDArray[np.uint8], records: Sequence[int], epoch: int) -> Tensor:
-        """Augment a batch; ``records`` are the pictures' keys (`seeding.record_key`)."""
-        matrices, colours = self.draw(records, epoch)
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-        grid = functional.affine_grid(torch.from_numpy(matrices), list(images.shape), align_corners=False)
-        images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        return self.preprocess.standardise(_recolour(images, torch.from_numpy(colours)))
+    def __call__(
+        self, pixels: Pixels, records: Sequence[int], epoch: int, *, targets: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Augment a batch.
 
-    def draw(self, records: Sequence[int], epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Affine matrices ``[B, 2, 3]`` (output to input, -1..1); (brightness, contrast, saturation) ``[B, 3]``."""
-        spec = self.spec
-        limits = np.array([spec.brightness, spec.contrast, spec.saturation])
-        matrices = np.empty((len(records), 2, 3), dtype=np.float32)
-        colours = np.empty((len(records), 3), dtype=np.float32)
-        for i, record in enumerate(records):
-            u = picture_generator(self.seed, epoch, record).random(9)
-            angle = math.radians(float(spec.rotation) * (2 * u[0] - 1))
-            # a magnification by s reads from a window of 1/s
-            window = 1 / math.exp(math.log(spec.scale[0]) + u[1] * math.log(spec.scale[1] / spec.scale[0]))
-            mirror = -1.0 if spec.flip in ("horizontal", "both") and u[2] < 0.5 else 1.0
-            upside = -1.0 if spec.flip == "both" and u[3] < 0.5 else 1.0
-            cos, sin = math.cos(angle) * window, math.sin(angle) * window
-            shift = 2 * spec.shift * (2 * u[4:6] - 1)
-            matrices[i] = [[cos * mirror, -sin * upside, shift[0]], [sin * mirror, cos * upside, shift[1]]]
-            colours[i] = 1 + limits * (2 * u[6:9] - 1)
-        return matrices, colours
+        Args:
+            pixels: ``[B, S, S, 3]`` uint8, not changed.
+            records: the pictures' keys (`seeding.record_key`).
+            epoch: draws anew in each.
+            targets: ``[B]`` class indices; needed where the spec has settings of single classes.
+
+        Returns:
+            ``[B, 3, S, S]`` float32, channels last.
+        """
+        images = np.empty(pixels.shape, dtype=np.float32)
+        for i, (record, spec) in enumerate(zip(records, self._specs(targets, len(pixels)), strict=True)):
+            # A table has the preprocessing's own values of all 256 levels: exact, and in one pass over the pixels.
+            cv2.LUT(self._changed(pixels[i], record, epoch, spec), self._levels, dst=images[i])
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+    def pixels(
+        self, pixels: Pixels, records: Sequence[int], epoch: int, *, targets: NDArray[np.int64] | None = None
+    ) -> Pixels:
+        """The same draws as pixels, for eyes and caches: ``[B, S, S, 3]`` uint8, before the preprocessing."""
+        specs = self._specs(targets, len(pixels))
+        changed = [self._changed(*one[:2], epoch, one[2]) for one in zip(pixels, records, specs, strict=True)]
+        return np.stack(changed) if changed else pixels.copy()
+
+    def _specs(self, targets: NDArray[np.int64] | None, size: int) -> Sequence[PictureSpec]:
+        if not self._by_class:
+            return [self.spec] * size
+        if targets is None:
+            raise ValueError("the spec has settings of single classes: hand in the targets of the pictures")
+        return [self._by_class[int(k)] for k in targets]
+
+    def _changed(self, pixels: Pixels, record: int, epoch: int, spec: PictureSpec) -> Pixels:
+        drawn = picture_generator(self.seed, epoch, record).random(NUMBERS * len(OPERATIONS)).tolist()
+        for number, operation in enumerate(OPERATIONS.values()):
+            pixels = operation(pixels, drawn[NUMBERS * number : NUMBERS * (number + 1)], spec, self._fill)
+        return pixels
 
 
-def _recolour(images: Tensor, colours: Tensor) -> Tensor:
-    """Brightness, contrast (about the picture's mean grey), saturation; ``[B, 3, S, S]`` in 0-1."""
-    brightness, contrast, saturation = (colours[:, i].view(-1, 1, 1, 1) for i in range(3))
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    images = images * brightness
-    grey = (images * weights).sum(1, keepdim=True)
-    images = grey + (images - grey) * saturation
-    middle = grey.mean((2, 3), keepdim=True)
-    return ((images - middle) * contrast + middle).clamp_(0, 1)
+def _zero_of(preprocess: Preprocess) -> Colour:
+    """The colour that comes nearest to zero in the network's input."""
+    red, green, blue = (min(255, max(0, round(255 * mean))) for mean in preprocess.mean)
+    return red, green, blue
+
+
+def _levels_of(preprocess: Preprocess) -> NDArray[np.float32]:
+    """What `Preprocess.normalise` makes of each grey level, ``[256, 1, 3]``."""
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1).expand(1, 256, 1, 3)
+    return np.ascontiguousarray(preprocess.normalise(levels).permute(0, 2, 3, 1)[0].numpy())

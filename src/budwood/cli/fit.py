@@ -39,6 +39,13 @@ def run(
         typer.Option(help="Also measure what cleaning brought, or which way against imbalance is best."),
     ] = None,
     threads: options.Threads = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        typer.Option(help="The arithmetic of training.", show_default="auto: measured at start"),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes of this host that share each batch.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Hosts that share each batch.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Photos -> checked, split, trained, scored once; leaves a report, predictions and a bundle.
@@ -51,6 +58,8 @@ def run(
     from budwood.models.hub import refuse_unreachable
     from budwood.recipes import read_recipe
 
+    if precision is not None:
+        overrides = [*(overrides or ()), f"train.precision={precision}"]
     name, text = read_recipe(recipe)
     settings = apply_overrides(parse_toml(text, source=f"recipe {name}"), overrides or ())
     refuse_unreachable({**settings, "tiny": tiny or settings.get("tiny")})
@@ -72,6 +81,9 @@ def run(
             threads=threads,
             split_file=split_file,
             overwrite=overwrite,
+            resume=resume,
+            devices=devices,
+            nodes=nodes,
             listen=listen,
         )
     from budwood.cli.summary import print_run

@@ -40,12 +40,14 @@ class AuditSpec(BaseModel):
 class AuditResult:
     """Findings by severity, then check, then certainty; ``groups``: paths of pictures that show the same.
 
-    pairs: the near-duplicates that the groups were made of, besides equal pictures.
+    pairs: the near-duplicates that the groups were made of, besides equal pictures. doubtful: pairs that may be
+        near-duplicates; no finding names them, but a new split keeps them together, see `split`.
     """
 
     findings: tuple[Finding, ...]
     groups: tuple[tuple[str, ...], ...]
     pairs: tuple[NearPair, ...] = ()
+    doubtful: tuple[NearPair, ...] = ()
 
 
 def audit(
@@ -71,12 +73,13 @@ def audit(
     spec = spec or AuditSpec()
     started = time.monotonic()
     listen(StepStarted(step="audit", total=len(catalog)))
-    pairs = _near_pairs(catalog, store, listen=listen) if spec.near_duplicates else ()
+    pairs, doubtful = _near_pairs(catalog, store, listen=listen) if spec.near_duplicates else ((), ())
     findings = [finding for check in CHECKS.values() for finding in check(catalog)]
-    result = _with_pairs(AuditResult(findings=tuple(findings), groups=()), catalog, pairs)
+    result = _with_pairs(AuditResult(findings=tuple(findings), groups=(), doubtful=doubtful), catalog, pairs)
     if opinion is not None:
         result = add_opinion(result, catalog, opinion, store, spec=spec)
     note = ", ".join(f"{sum(f.severity == s for f in result.findings)} {s}s" for s in SEVERITIES[:2])
+    note += f", {len(doubtful)} doubtful pairs for the split" if doubtful else ""
     listen(StepFinished(step="audit", seconds=time.monotonic() - started, note=note))
     return result
 
@@ -104,26 +107,32 @@ def _with_pairs(result: AuditResult, catalog: Catalog, pairs: tuple[NearPair, ..
     kept = [finding for finding in result.findings if finding.check not in PAIR_CHECKS]
     found = [finding for check in PAIR_CHECKS.values() for finding in check(catalog, pairs)]
     groups = components([*exact_groups(catalog), *((pair.first, pair.second) for pair in pairs)])
-    return AuditResult(findings=_sorted([*kept, *found]), groups=groups, pairs=pairs)
+    return replace(result, findings=_sorted([*kept, *found]), groups=groups, pairs=pairs)
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.check, -f.score, f.paths)))
 
 
-def _near_pairs(catalog: Catalog, store: PictureStore, *, listen: Listener) -> tuple[NearPair, ...]:
-    """Near-duplicate pairs by path; each distinct picture is compared once."""
-    from budwood.data.copies.duplicates import near_duplicate_pairs  # the search is heavy to import, and may be off
+def _near_pairs(
+    catalog: Catalog, store: PictureStore, *, listen: Listener
+) -> tuple[tuple[NearPair, ...], tuple[NearPair, ...]]:
+    """Near-duplicate pairs by path, the sure ones and the doubtful ones; each distinct picture is compared once."""
+    from budwood.data.copies.duplicates import find_copies  # the search is heavy to import, and may be off
 
     distinct = {r.pixel_digest: r for r in catalog.records if r.state == "ok"}
     records = sorted(distinct.values(), key=lambda record: record.path)
-    planes = store.planes(catalog, records)
-    return tuple(
-        NearPair(
-            first=records[pair.first].path,
-            second=records[pair.second].path,
-            similarity=pair.similarity,
-            transform=pair.transform,
+    found = find_copies(store.planes(catalog, records), listen=listen)
+    sure, doubtful = (
+        tuple(
+            NearPair(
+                first=records[pair.first].path,
+                second=records[pair.second].path,
+                similarity=pair.similarity,
+                transform=pair.transform,
+            )
+            for pair in pairs
         )
-        for pair in near_duplicate_pairs(planes, listen=listen)
+        for pairs in (found.pairs, found.doubtful)
     )
+    return sure, doubtful

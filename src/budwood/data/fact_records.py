@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def records_of(entries: Sequence[Entry], rows: Rows, *, reasons: Mapping[int, st
     count = len(entries)
     readable = rows["readable"].astype(bool)
     columns: dict[str, Sequence[object]] = {
-        name: [entry[place] for entry in entries]
+        name: list(map(itemgetter(place), entries))
         for place, name in enumerate(Entry._fields)
         if name in ImageRecord.__slots__
     }
@@ -42,13 +43,19 @@ def records_of(entries: Sequence[Entry], rows: Rows, *, reasons: Mapping[int, st
     for name in (*_COUNTS, *Measures._fields):
         columns[name] = rows[name].tolist()
     for name in _TEXTS:
-        columns[name] = rows[name].astype("U8").tolist()
+        columns[name] = _words(rows[name].tolist())
     columns["file_digest"] = _hex(rows["file_digest"], rows["num_bytes"] > 0)
     columns["pixel_digest"] = _hex(rows["pixel_digest"], readable)
     records = assembled(columns, count)
     for position, reason in reasons.items():
         records[position] = replace(records[position], reason=reason)
     return tuple(records)
+
+
+def _words(texts: list[bytes]) -> list[str]:
+    """Each text as a string; equal ones are one object."""
+    words = {text: text.decode("ascii") for text in set(texts)}
+    return list(map(words.__getitem__, texts))
 
 
 def _hex(digests: NDArray[Any], present: NDArray[np.bool_]) -> list[str]:

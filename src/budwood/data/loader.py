@@ -1,4 +1,4 @@
-"""Pixels + indices + a callable -> batches, in an order and with draws that no worker count changes."""
+"""The pictures of a part as pixels, the order of an epoch, and batches prepared ahead by threads."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.records import Batch
-from budwood.seeding import order_generator, record_key
+from budwood.seeding import order_generator
 
 if TYPE_CHECKING:
     import torch
 
-# (pixels [B, S, S, 3] uint8, record keys [B], epoch) -> images [B, 3, S, S]
-Transform = Callable[[NDArray[np.uint8], Sequence[int], int], "torch.Tensor"]
+Made = TypeVar("Made")
+
+
+class Transform(Protocol):
+    """Pixels ``[B, S, S, 3]`` uint8, keys of the pictures and an epoch -> images ``[B, 3, S, S]``."""
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], records: Sequence[int], epoch: int, *, targets: NDArray[np.int64] | None = None
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,32 +57,25 @@ def num_batches(size: int, batch_size: int) -> int:
     return max(1, full + (rest > 1)) if size else 0
 
 
-def batches(
-    part: PixelSet, transform: Transform, *, batch_size: int, seed: int, epoch: int, workers: int = 0
-) -> Iterator[Batch]:
-    """Shuffled batches of one epoch, `num_batches` of them.
+def prepared(
+    make: Callable[[int, NDArray[np.int64]], Made], size: int, *, batch_size: int, first: int = 0, workers: int = 0
+) -> Iterator[Made]:
+    """``make(number, positions)`` for the batches of ``size`` positions in order, from number ``first`` on.
 
     Args:
         workers: threads that prepare batches ahead; 0 prepares each when it is asked for. The stream is the same.
     """
-    order = part.rows[epoch_order(len(part), seed=seed, epoch=epoch)]
-    edges = [number * batch_size for number in range(num_batches(len(order), batch_size))]
-    chunks = [order[at:end] for at, end in itertools.pairwise([*edges, len(order)])]
-
-    def make(rows: NDArray[np.int64]) -> Batch:
-        import torch
-
-        paths = tuple(part.paths[i] for i in rows)
-        images = transform(part.pixels[rows], [record_key(p) for p in paths], epoch)
-        return Batch(images=images, targets=torch.from_numpy(part.targets[rows]), paths=paths)
-
+    edges = [number * batch_size for number in range(num_batches(size, batch_size))]
+    chunks = [np.arange(at, end) for at, end in itertools.pairwise([*edges, size])]
+    numbered = list(enumerate(chunks))[first:]
     if not workers:
-        yield from map(make, chunks)
+        for number, chunk in numbered:
+            yield make(number, chunk)
         return
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        for chunk in chunks:
-            waiting.append(pool.submit(make, chunk))
+        waiting: deque[Future[Made]] = deque()
+        for number, chunk in numbered:
+            waiting.append(pool.submit(make, number, chunk))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,4 +1,4 @@
-"""The nouns of the data layer: `ImageRecord`, `Catalog`, `Finding`, `Batch`. Values only, no reading of files."""
+"""The nouns of the data layer: `ImageRecord`, `Catalog`, `Finding`. Values only, no reading of files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from budwood.files import sha256_bytes
-
-if TYPE_CHECKING:
-    import torch
 
 State = Literal["ok", "unreadable", "excluded"]
 Severity = Literal["info", "warning", "error"]
@@ -102,12 +99,3 @@ class Finding:
     evidence: str
     score: float = 0.0
     suggestion: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Images ``[B, C, H, W]`` float32, targets ``[B]`` int64 or ``[B, K]`` float32, and the records' paths."""
-
-    images: torch.Tensor
-    targets: torch.Tensor
-    paths: tuple[str, ...]

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -62,10 +63,10 @@ def scan(
     listen(StepStarted(step="scan", total=len(listing.entries)))
     with store.writing() if store is not None else nullcontext():
         records = _Scan(listing, store, listen).run(workers)
-    classes = tuple(sorted({record.label for record in records}))
+    classes = tuple(sorted(set(map(attrgetter("label"), records))))
     catalog = Catalog(root=listing.root, records=records, classes=classes, ignored=listing.ignored)
     _check_usable(catalog, photos, min_classes=min_classes)
-    unreadable = sum(record.state == "unreadable" for record in records)
+    unreadable = sum(map("unreadable".__eq__, map(attrgetter("state"), records)))
     note = f"{len(records)} pictures, {len(classes)} classes, {unreadable} unreadable"
     listen(StepFinished(step="scan", seconds=time.monotonic() - started, note=note))
     return catalog
@@ -103,7 +104,7 @@ class _Scan:
             return np.zeros(len(self._entries), FACTS), np.zeros(len(self._entries), bool)
         known, current, reasons = self._store.known(self._root, self._paths)
         positions = np.flatnonzero(current)
-        stamps = np.array([_stamp(self._entries[i].place) for i in positions.tolist()], np.int64).reshape(-1, 3)
+        stamps = _stamps([self._entries[i].place for i in positions.tolist()])
         for column, name in enumerate(("size", "mtime", "ctime")):
             current[positions] &= known[name][positions] == stamps[:, column]
         for i, reason in reasons.items():
@@ -153,6 +154,15 @@ class _Scan:
         if self._untold and (last or self._untold >= _TELL_COUNT or now - self._told_at > _TELL_SECONDS):
             told, self._untold, self._told_at = self._untold, 0, now
             self._listen(StepAdvanced(step="scan", count=told))
+
+
+def _stamps(places: list[str]) -> NDArray[np.int64]:
+    """Size and times of each file, ``[N, 3]``; -1 for those that are gone."""
+    try:  # in one sweep, which is half of the time of a scan that finds nothing changed
+        flat = np.fromiter(chain.from_iterable(map(_STAMP, map(os.stat, places))), np.int64, 3 * len(places))
+    except (OSError, ValueError):
+        flat = np.array([_stamp(place) for place in places], np.int64)
+    return flat.reshape(-1, 3)
 
 
 def _stamp(place: str) -> tuple[int, int, int]:

@@ -1,21 +1,25 @@
 """A catalog -> indices per part: stratified by class, and nothing that belongs together is ever torn.
 
 What belongs together (`leaks.tied_groups`): near-duplicates that `audit` found, equal pictures, and pictures of one
-``record.group``. Parts that the pictures came with are kept (`own_parts.py`). `placing.py` does the placing,
-`split_file.py` keeps splits on disk. Only records whose state is ``ok`` are split.
+``record.group``. A new split also keeps together what may be a copy (`ties.py`); no given split is refused for that.
+Parts that the pictures came with are kept (`own_parts.py`). `placing.py` does the placing, `split_file.py` keeps
+splits on disk. Only records whose state is ``ok`` are split.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from budwood.data.checks import NearPair
 from budwood.data.leaks import Groups, Leak, describe_leaks, find_leaks, tied_groups
 from budwood.data.own_parts import has_own_parts, own_split
 from budwood.data.placing import check_enough, place, rounded_share, units_of
 from budwood.data.records import Catalog
 from budwood.data.split_file import read_split, write_split
 from budwood.data.split_nouns import PARTS, Split, SplitSpec
+from budwood.data.ties import with_doubtful
 from budwood.errors import LeakError, SplitError
 from budwood.events import Listener, silent
 
@@ -49,13 +53,20 @@ class Deviation:
 
 
 def split(
-    catalog: Catalog, *, groups: Groups, spec: SplitSpec | None = None, seed: int = 0, listen: Listener = silent
+    catalog: Catalog,
+    *,
+    groups: Groups,
+    doubtful: Sequence[NearPair] = (),
+    spec: SplitSpec | None = None,
+    seed: int = 0,
+    listen: Listener = silent,
 ) -> Split:
     """Divide a catalog into train, val and test; parts that the pictures came with are kept unless ``spec`` says not.
 
     Args:
         catalog: its readable records are split.
         groups: paths that must lie in one part; paths that the catalog does not hold are passed over.
+        doubtful: pairs that may be copies, from `audit`; kept together as `ties` says. Of no effect on own parts.
         spec: the shares; ``folds`` is not used here.
         seed: another seed gives another split; seed and catalog fix it on every machine.
         listen: hears warnings about parts that the pictures came with.
@@ -66,7 +77,7 @@ def split(
     spec = spec or SplitSpec()
     if spec.own == "keep" and has_own_parts(catalog):
         return own_split(catalog, groups=groups, spec=spec, seed=seed, listen=listen)
-    tied = tied_groups(catalog, groups)
+    tied = with_doubtful(catalog, tied_groups(catalog, groups), doubtful)
     targets = {name: _holdout_targets(count, spec) for name, count in catalog.usable().counts().items()}
     units = units_of(catalog, tied, rows=_usable_rows(catalog))
     check_enough(units, catalog.classes, need=3, why="train, val and test need")
@@ -74,8 +85,12 @@ def split(
     return Split(parts=parts, seed=seed, catalog_fingerprint=catalog.fingerprint, groups=tied)
 
 
-def split_folds(catalog: Catalog, *, groups: Groups, spec: SplitSpec, seed: int = 0) -> tuple[Split, ...]:
+def split_folds(
+    catalog: Catalog, *, groups: Groups, doubtful: Sequence[NearPair] = (), spec: SplitSpec, seed: int = 0
+) -> tuple[Split, ...]:
     """K splits: in split k fold k is test, the next one val, the rest train; each picture is test once.
+
+    ``groups`` and ``doubtful`` are as in `split`.
 
     Raises:
         SplitError: a class has fewer distinct pictures than there are folds, ``spec.folds`` is not set, or the
@@ -89,7 +104,7 @@ def split_folds(catalog: Catalog, *, groups: Groups, spec: SplitSpec, seed: int 
             " or say that the parts mean nothing with --set split.own=ignore"
         )
     num = spec.folds
-    tied = tied_groups(catalog, groups)
+    tied = with_doubtful(catalog, tied_groups(catalog, groups), doubtful)
     targets = {name: (count / num,) * num for name, count in catalog.usable().counts().items()}
     units = units_of(catalog, tied, rows=_usable_rows(catalog))
     check_enough(units, catalog.classes, need=num, why=f"{num} folds need")

@@ -179,7 +179,7 @@ def load(folder: str | Path) -> Bundle:
     if problems:
         raise IntegrityError(f"the bundle {place} is not what was written: {'; '.join(problems[:3])}")
     facts = read_facts(place)
-    model = build_empty(facts.spec, num_classes=len(facts.classes))
+    model = build_empty(facts.spec, num_classes=len(facts.classes), size=facts.preprocess.size)
     try:
         model.load_state_dict(load_file(str(place / _WEIGHTS)), strict=True)
     except RuntimeError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from budwood.errors import BackboneError
+from budwood.models.nets import SCRATCH
 
 # A stalled server must not stall the user; the check as a whole answers within about this many seconds.
 _PROBE_SECONDS = 3.0
@@ -85,6 +86,8 @@ def refuse_unreachable(settings: dict[str, Any]) -> None:
         return
     if model.get("weights") or model.get("pretrained") is False:
         return
+    if name in SCRATCH:
+        name = SCRATCH[name].weights_of
     if name.startswith("hf-hub:"):
         require_hub(name, name.removeprefix("hf-hub:"))
     elif timm_architecture(name) and not _any_cached(name):
@@ -100,7 +103,7 @@ def _any_cached(name: str) -> bool:
 
 def unknown_backbone(name: str) -> str:
     """What to say of a name that nobody knows."""
-    known = [*PACKAGED, *sorted(timm_architectures()), "googlenet"]
+    known = [*PACKAGED, *SCRATCH, *sorted(timm_architectures()), "googlenet"]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}? " if near else ""
     return (

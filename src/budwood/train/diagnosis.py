@@ -114,7 +114,8 @@ def _overfit(best: EpochRow, last: EpochRow, gap: float) -> Diagnosis:
     text = (
         f"overfitting: after epoch {best.epoch} the validation loss rose from {best.val_loss:.3f} to"
         f" {last.val_loss:.3f} while {best.train_accuracy:.0%} of the training pictures are answered right,"
-        f" {100 * gap:.0f} points more than of the validation part. The best epoch was kept; stronger augmentation, dropout, or more pictures help"
+        f" {100 * gap:.0f} points more than of the validation part. The best epoch was kept;"
+        " stronger augmentation, dropout, or more pictures help"
     )
     return Diagnosis(kind="overfit", text=text)
 

@@ -49,7 +49,8 @@ class EpochRow:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EpochRow:
         """The inverse of `to_json`."""
-        return cls(**{name: _NOT_MEASURED if value is None else value for name, value in values.items()})
+        typed: dict[str, Any] = {name: _NOT_MEASURED if value is None else value for name, value in values.items()}
+        return cls(**typed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Schedule = Callable[[int], float]
+
+
+class ScheduleSpec(BaseModel):
+    """Kind."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: Literal["cosine", "constant", "plateau", "triangular"] = "cosine"
+
+
+def _as_table(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+AnySchedule = Annotated[ScheduleSpec, BeforeValidator(_as_table)]
+
+
+def make_schedule(spec: ScheduleSpec, *, total_steps: int, steps_per_epoch: int) -> Schedule:
+    """Of the spec."""
+    return cosine(total_steps) if spec.kind == "cosine" else constant()
+
+
+def plateau_factor(val_losses: Sequence[float], spec: ScheduleSpec) -> float:
+    """Nothing."""
+    return 1.0
 
 
 def constant() -> Schedule:

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from budwood.augment.mix import mix_batch
-from budwood.data.loader import batches
 from budwood.models.build import Classifier
 from budwood.seeding import batch_generator
+from budwood.train.feed import drawn_batches
+from budwood.train.freezing import freeze, train_mode
 from budwood.train.loop import StageInput
-from budwood.train.stages import freeze, train_mode
 
 _BATCHES = 8
 _SCALES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -29,7 +29,8 @@ def tempered_scale(model: Classifier, data: StageInput) -> float:
     """The factor on the head's weights and bias at which augmented training batches cost least, from a fixed grid.
 
     Args:
-        model: with its solved head; it is not changed but for its BatchNorm statistics being kept as they are.
+        model: with its solved head and nothing between it and the features; it is not changed but for its BatchNorm
+            statistics being kept as they are.
         data: the stage that is about to begin; batches of an epoch that training will not use are drawn.
     """
     features, targets = _training_features(model, data)
@@ -46,16 +47,16 @@ def _training_features(model: Classifier, data: StageInput) -> tuple[Tensor, Ten
     before = {name: value.clone() for name, value in model.state_dict().items()}
     freeze(model, data.stage)
     train_mode(model)
-    unused_epoch = data.first_epoch + data.stage.epochs
-    stream = batches(data.train, data.transform, batch_size=data.spec.batch_size, seed=data.seed, epoch=unused_epoch)
+    settings = data.settings
+    unused_epoch = data.first_epoch + settings.epochs
+    order = data.balancing.order(data.train.labels, seed=data.seed, epoch=unused_epoch)
+    stream = drawn_batches(data.train, order, batch_size=settings.batch_size, epoch=unused_epoch)
     features, targets = [], []
-    for number, batch in enumerate(itertools.islice(stream, _BATCHES)):
-        generator = batch_generator(data.seed, unused_epoch, number)
+    for batch in itertools.islice(stream, _BATCHES):
+        generator = batch_generator(data.seed, unused_epoch, batch.number)
         torch.manual_seed(int(generator.integers(2**31)))
-        onehot = functional.one_hot(batch.targets, model.head.out_features).float()
-        images, mixed = mix_batch(
-            batch.images, onehot, cutmix=data.augment.cutmix, mixup=data.augment.mixup, generator=generator
-        )
+        onehot = functional.one_hot(batch.targets, data.balancing.num_classes).float()
+        images, mixed = mix_batch(batch.inputs, onehot, spec=data.augment, generator=generator)
         features.append(model.features(images))
         targets.append(mixed)
     model.load_state_dict(before)  # training mode moved the running statistics of BatchNorm

@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from budwood.data.copies import copy_proof
 from budwood.data.copies.copy_descriptors import crop_windows
 from budwood.data.copies.copy_search import propose
-from budwood.data.copies.duplicates import DIHEDRAL, DuplicatePair, dihedral, near_duplicate_pairs
-from budwood.data.copies.registration import halved
+from budwood.data.copies.duplicates import DIHEDRAL, DuplicatePair, dihedral, find_copies, near_duplicate_pairs
+from budwood.data.copies.registration import clipped_likeness, detail_likeness, halved
 from budwood.data.planes import luma_plane
 from budwood.events import Event, StepAdvanced, StepFinished, StepStarted
 
@@ -49,6 +50,16 @@ def hand_like(seed: int) -> Picture:
         tip = (12 + finger * 18 + rng.normal(0, 6), 12 + rng.normal(0, 8))
         draw.line((36 + finger * 6, 60, *tip), fill=(200, 145, 115), width=7)
     return as_bytes(np.asarray(image) + rng.normal(0, 2, (SIDE, SIDE, 1)))
+
+
+def on_paper(seed: int) -> Picture:
+    """`hand_like` before a bright wall with faint texture, which turns white when the picture is made brighter."""
+    rng = np.random.default_rng(seed)
+    texture = Image.fromarray(as_bytes(rng.normal(220, 12, (24, 24))))
+    paper = np.asarray(texture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))[..., None]
+    hand = hand_like(seed)
+    wall = np.abs(hand.astype(float) - (190, 190, 195)).max(axis=2, keepdims=True) < 9
+    return np.where(wall, paper, hand)
 
 
 def as_bytes(values: NDArray[np.floating]) -> Picture:
@@ -150,6 +161,53 @@ def test_different_scenes_are_not_tied(scenes: list[Picture]) -> None:
 
 def test_different_poses_before_one_wall_are_not_tied() -> None:
     assert ties([hand_like(seed) for seed in range(40)]) == []
+
+
+@pytest.fixture(scope="module")
+def hands_and_brighter() -> NDArray[np.uint8]:
+    """Planes of 40 hands on paper, and after them of the first ten brightened until the paper is white."""
+    hands = [on_paper(seed) for seed in range(40)]
+    return np.stack([luma_plane(picture) for picture in (*hands, *(as_bytes(hand * 1.3) for hand in hands[:10]))])
+
+
+def test_a_brightened_copy_that_lost_the_texture_of_the_paper_is_found(hands_and_brighter: NDArray[np.uint8]) -> None:
+    assert found(near_duplicate_pairs(hands_and_brighter)) == {(i, 40 + i) for i in range(10)}
+
+
+def test_clipping_alike_brings_copies_nearer_and_different_hands_hardly(
+    hands_and_brighter: NDArray[np.uint8],
+) -> None:
+    planes = hands_and_brighter.astype(np.float32)
+    whole = np.tile(np.array([[0, 1, 0, 1]], np.float32), (10, 1))
+    copies = [likeness(planes[:10], planes[40:], whole) for likeness in (detail_likeness, clipped_likeness)]
+    others = [likeness(planes[10:20], planes[40:], whole) for likeness in (detail_likeness, clipped_likeness)]
+    assert np.all(copies[1] > copies[0] + 0.02)
+    assert others[1].max() < copies[1].min() - 0.1
+
+
+def test_what_nearly_agrees_is_doubtful_and_no_pair(
+    hands_and_brighter: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_proof, "_SECOND_LOOK", 0)  # some brightened copies now miss their bar by little
+    copies = find_copies(hands_and_brighter)
+    sure, doubtful = found(copies.pairs), found(copies.doubtful)
+    assert len(sure) < 10
+    assert sure | doubtful >= {(i, 40 + i) for i in range(10)}
+    assert not sure & doubtful
+    assert near_duplicate_pairs(hands_and_brighter) == copies.pairs
+    assert [(p.first, p.second) for p in copies.doubtful] == sorted(doubtful)
+    monkeypatch.setattr(copy_proof, "_DOUBT", 0)
+    again = find_copies(hands_and_brighter)
+    assert again.doubtful == []
+    assert again.pairs == copies.pairs
+
+
+def test_a_copy_of_a_picture_with_too_little_detail_is_doubtful(scenes: list[Picture]) -> None:
+    faint = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    faint[42:48, 42:48] = 110
+    faint[48:50, 44:48] = 105
+    copies = find_copies(np.stack([luma_plane(p) for p in (*scenes[:12], faint, as_bytes(faint * 0.7))]))
+    assert (found(copies.pairs), found(copies.doubtful)) == (set(), {(12, 13)})
 
 
 def test_equal_grounds_under_different_subjects_are_not_tied() -> None:

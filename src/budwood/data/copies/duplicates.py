@@ -1,10 +1,10 @@
 """Finds pictures that are copies of one another: flipped, turned, cropped, scaled, re-compressed, recoloured.
 
-`near_duplicate_pairs` proposes partners by an index (`copy_search.py`), takes a quick look at each, lays the
-hopeful pairs over one another (`registration.py`) and accepts a pair when the fine detail agrees. It sees one
-exposure in two pictures; it does not tie different pictures of one subject, and it ties nothing to a picture without
-detail (blank, very dark). Not found: turns by other angles, crops that keep less than 80 % of a side, collages, two
-crops of a third picture that overlap little. No file is read here.
+`find_copies` proposes partners by an index (`copy_search.py`), takes a quick look at each, lays the hopeful pairs over
+one another (`registration.py`) and accepts a pair when the fine detail agrees. Pairs that nearly agree are doubtful,
+and handed out apart. It sees one exposure in two pictures; it does not tie different pictures of one subject, and it
+ties nothing to a picture without detail (blank, very dark). Not found: turns by other angles, crops that keep less than
+80 % of a side, collages, two crops of a third picture that overlap little. No file is read here.
 """
 
 from __future__ import annotations
@@ -63,22 +63,36 @@ class DuplicatePair:
     transform: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """What a search found, both ordered by ``first``, then ``second``.
+
+    pairs: pictures of one exposure; their connected components are the groups of copies. doubtful: pairs that nearly
+        reach the bars; most are look-alikes, a few copies. A split that keeps them together loses little.
+    """
+
+    pairs: list[DuplicatePair]
+    doubtful: list[DuplicatePair]
+
+
 def dihedral(image: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     """Flip and turn ``[H, W, ...]`` as ``DIHEDRAL[k]`` says: 4-7 mirror left to right first, then turn by k % 4."""
     return np.rot90(np.fliplr(image) if k >= 4 else image, k % 4)
 
 
 def near_duplicate_pairs(planes: NDArray[np.uint8], *, listen: Listener = silent) -> list[DuplicatePair]:
-    """Pairs of pictures that show one exposure; their connected components are the groups of copies.
+    """The sure pairs of `find_copies`."""
+    return find_copies(planes, listen=listen).pairs
+
+
+def find_copies(planes: NDArray[np.uint8], *, listen: Listener = silent) -> Copies:
+    """Pairs of pictures that show one exposure, and pairs that may.
 
     Not every pair of a group is listed. The result does not depend on the order of the pictures.
 
     Args:
         planes: ``[N, 64, 64]`` uint8, see `budwood.data.planes.luma_plane`; up to about 100,000.
         listen: told of the progress; every picture counts twice, once when searched, once when verified.
-
-    Returns:
-        Pairs ordered by ``first``, then ``second``.
     """
     started = monotonic()
     listen(StepStarted(step=_STEP, total=2 * len(planes), unit="looks"))
@@ -87,16 +101,17 @@ def near_duplicate_pairs(planes: NDArray[np.uint8], *, listen: Listener = silent
         listen(StepAdvanced(step=_STEP, count=count))
 
     order, copies = _canonical(planes)
-    pairs = [_pair(a, b, 1.0, _WORDS[0]) for a, b in copies]
+    found = Copies(pairs=[_pair(a, b, 1.0, _WORDS[0]) for a, b in copies], doubtful=[])
     searched = len(order) if len(order) > 1 else 0
     progress(2 * (len(planes) - searched))
     if searched:
         # Thousands of small products: with several BLAS threads a busy machine took 8 times as long.
         threads = min(_THREADS, os.cpu_count() or 1)
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-            pairs += _search(planes, order, pool=pool, progress=progress)
-    listen(StepFinished(step=_STEP, seconds=monotonic() - started, note=f"{len(pairs)} pairs"))
-    return sorted(pairs, key=lambda p: (p.first, p.second))
+            near = _search(planes, order, pool=pool, progress=progress)
+        found = Copies(pairs=_ordered([*found.pairs, *near.pairs]), doubtful=_ordered(near.doubtful))
+    listen(StepFinished(step=_STEP, seconds=monotonic() - started, note=f"{len(found.pairs)} pairs"))
+    return found
 
 
 def _canonical(planes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], list[tuple[int, int]]]:
@@ -114,14 +129,12 @@ def _canonical(planes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], list[tuple[
     return np.array([group[0] for group in groups], np.intp), copies
 
 
-def _search(
-    planes: NDArray[np.uint8], names: NDArray[np.intp], *, pool: Executor, progress: Progress
-) -> list[DuplicatePair]:
+def _search(planes: NDArray[np.uint8], names: NDArray[np.intp], *, pool: Executor, progress: Progress) -> Copies:
     """The near pairs among the named planes, which differ from one another."""
     everyone = np.ones(len(names), bool)
     proved = _look_about(everyone, planes=planes, names=names, crowd=None, pool=pool, progress=progress)
     progress(len(names))
-    found = _pairs(proved)
+    found, doubtful = _pairs(proved, sure=True), _pairs(proved, sure=False)
     pairs = found
     for _ in range(_LATER_ROUNDS):
         names, first_two = _contracted(names, found)
@@ -130,9 +143,10 @@ def _search(
         proved = _look_about(
             first_two, planes=planes, names=names, crowd=proved.crowd, pool=pool, progress=lambda count: None
         )
-        found = _pairs(proved)
-        pairs = _best_of_each(pairs + found)
-    return pairs
+        found = _pairs(proved, sure=True)
+        pairs, doubtful = _best_of_each(pairs + found), _best_of_each(doubtful + _pairs(proved, sure=False))
+    surely = {(pair.first, pair.second) for pair in pairs}
+    return Copies(pairs=pairs, doubtful=[pair for pair in doubtful if (pair.first, pair.second) not in surely])
 
 
 def _look_about(
@@ -180,11 +194,17 @@ def _distinct(hits: Hits) -> Hits:
     return hits[order[np.flatnonzero(np.diff(pair[order], prepend=-1))]]
 
 
-def _pairs(proved: Proved) -> list[DuplicatePair]:
+def _pairs(proved: Proved, *, sure: bool) -> list[DuplicatePair]:
+    chosen = np.flatnonzero((proved.margin >= 0) == sure).tolist()
+    hits, likeness, cropped = proved.hits[chosen], proved.likeness[chosen].tolist(), proved.cropped[chosen].tolist()
     return [
         _pair(int(hit["whole"]), int(hit["owner"]), value, _words(int(hit["turn"]), crop))
-        for hit, value, crop in zip(proved.hits, proved.likeness.tolist(), proved.cropped.tolist(), strict=True)
+        for hit, value, crop in zip(hits, likeness, cropped, strict=True)
     ]
+
+
+def _ordered(pairs: list[DuplicatePair]) -> list[DuplicatePair]:
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
 def _best_of_each(pairs: list[DuplicatePair]) -> list[DuplicatePair]:

@@ -22,6 +22,8 @@ _FIRST_SIDE, _FIRST_RIM = 24, 2  # samples of the quick look, and how many of th
 _DETAIL_SIDE = 32  # samples; finer detail does not survive quality 20 or half size in pictures of 32 px
 _NOISE = 4.0  # grey levels; detail weaker than this is mostly JPEG noise
 _RIM = 3  # samples of 32: the widest frame or shift that is looked for, 3 px of 32
+WHITE = 250  # grey level from which a sample counts as clipped; resampling takes a little off 255
+_CLIPPED = 0.01  # part of a picture that must be clipped to matter
 _ACTIVE = 0.35  # of the evened detail: the root mean square is then about 1.5 grey levels
 
 
@@ -194,9 +196,34 @@ def detail_likeness(templates: Planes, planes: Planes, windows: Planes) -> Plane
     no more than the faint texture inside it. The better of two values counts, with and without the rim: a frame
     drawn around one of the two must not hide a copy.
     """
-    first = _even_detail(sample(templates, _WHOLE, _DETAIL_SIDE))
-    second = _even_detail(sample(planes, windows, _DETAIL_SIDE))
-    mask = inside(windows, _DETAIL_SIDE)
+    first, second = sample(templates, _WHOLE, _DETAIL_SIDE), sample(planes, windows, _DETAIL_SIDE)
+    return _agreement(first, second, inside(windows, _DETAIL_SIDE))
+
+
+def clipped_likeness(templates: Planes, planes: Planes, windows: Planes) -> Planes:
+    """`detail_likeness` after what is clipped to white in one picture is clipped in the other too.
+
+    A picture that was made brighter has lost the detail of a white wall, and its source still has it.
+    """
+    seen = sample(planes, windows, templates.shape[-1])
+    first = sample(_clipped_as(templates, seen), _WHOLE, _DETAIL_SIDE)
+    second = sample(_clipped_as(seen, templates), _WHOLE, _DETAIL_SIDE)
+    return _agreement(first, second, inside(windows, _DETAIL_SIDE))
+
+
+def _clipped_as(images: Planes, models: Planes) -> Planes:
+    """Each of ``[B, S, S]`` cut off at the level that it has where its model turns white."""
+    result = images.copy()
+    white = models >= WHITE
+    for i in np.flatnonzero(white.mean(axis=(1, 2)) >= _CLIPPED):
+        # A low quantile, not the minimum: the laid-over pictures are not aligned to the pixel.
+        np.minimum(result[i], np.quantile(images[i][white[i]], 0.1), out=result[i])
+    return result
+
+
+def _agreement(first: Planes, second: Planes, mask: Planes) -> Planes:
+    """The correlation of fine detail within ``mask [B, n, n]``, with the rim or without it, whichever is better."""
+    first, second = _even_detail(first), _even_detail(second)
     rimless = _rimless(mask)
     result: Planes = np.maximum(
         _correlation(first * mask, second * mask), _correlation(first * rimless, second * rimless)

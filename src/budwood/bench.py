@@ -1,0 +1,298 @@
+"""`Bench`: what all arms of a sweep share (pictures, folds, first weights), and the training of one arm on it.
+
+The training and validation part is all that it knows: it is handed no picture of the test part. What is searched, and
+in which order, is `search/`'s matter; `sweep.py` puts the two together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from budwood import cache, machine
+from budwood.augment.balance import check_smote
+from budwood.data.leaks import tied_groups
+from budwood.data.loader import PixelSet
+from budwood.data.placing import check_enough, place, units_of
+from budwood.data.preprocess import Preprocess
+from budwood.data.split_nouns import Split
+from budwood.errors import IntegrityError
+from budwood.evaluation.predictions import Predictions
+from budwood.events import Event, Listener, Scored, StepFinished
+from budwood.export.bundle import Bundle, BundleFacts
+from budwood.files import read_json, sha256_bytes, to_json, write_bytes, write_json
+from budwood.models.backbones import Backbone
+from budwood.models.build import Classifier, attach_head, classifier_state, open_backbone
+from budwood.prepare import Dataset, choose_views, digests_of, open_pixels, part_of, working_preprocess
+from budwood.recipe import Recipe
+from budwood.scoring import predict_part
+from budwood.search.arms import Training
+from budwood.train.features import FeatureCache, FeatureSource, frozen_features
+from budwood.train.freezing import refuse_unknown_blocks
+from budwood.train.history import History
+from budwood.train.predict import loss_and_accuracy
+from budwood.training import Trained, Trainer
+from budwood.where import Chosen
+
+# Tells the accuracy after each epoch.
+OnEpoch = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One division of the pictures: rows to train on, rows to judge by (and to choose the epoch by)."""
+
+    train: tuple[int, ...]
+    judged: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One training of an arm and its answers to the pictures that it was judged by."""
+
+    training: Training
+    predictions: Predictions
+    history: History
+    notes: tuple[str, ...]
+
+
+def rounds_of(dataset: Dataset, split: Split, *, folds: int | None, seed: int) -> tuple[Round, ...]:
+    """The split's training and validation part, or both together divided into folds, near-duplicates kept together.
+
+    Raises:
+        SplitError: a class has fewer distinct pictures outside of the test part than there are folds.
+    """
+    if folds is None:
+        return (Round(split.parts["train"], split.parts["val"]),)
+    catalog, rows = dataset.catalog, sorted((*split.parts["train"], *split.parts["val"]))
+    units = units_of(catalog, tied_groups(catalog, dataset.audit.groups), rows=rows)
+    counts = Counter(catalog.records[i].label for i in rows)
+    check_enough(units, catalog.classes, need=folds, why=f"{folds} folds of the training and validation part need")
+    held = place(units, {name: (counts[name] / folds,) * folds for name in catalog.classes}, seed=seed)
+    rest = [set(rows).difference(out) for out in held]
+    return tuple(Round(tuple(sorted(train)), out) for train, out in zip(rest, held, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all arms share.
+
+    initial: folder of the first weights, one file for each architecture and seed. chosen: the machine's arithmetic.
+    """
+
+    dataset: Dataset
+    split: Split
+    rounds: tuple[Round, ...]
+    chosen: Chosen
+    initial: Path
+    listen: Listener
+
+    def answer(
+        self,
+        recipe: Recipe,
+        *,
+        seed: int,
+        fold: int,
+        folder: Path,
+        checkpoints: bool,
+        on_epoch: OnEpoch = lambda accuracy: None,
+    ) -> Answered:
+        """Train one arm with one seed on one fold, or take what an earlier process kept in ``folder``.
+
+        Args:
+            folder: for what a killed process leaves to the next one.
+            checkpoints: keep the state within the training there, too.
+            on_epoch: told the validation accuracy after each epoch; may raise to end the training.
+        """
+        kept = _Kept(folder / f"{seed}-{fold}")
+        known = kept.load()
+        if known is not None:
+            for row in known.history.rows:
+                on_epoch(row.val_accuracy)
+            return known
+        started = time.perf_counter()
+        recipe = recipe.model_copy(update={"seed": seed})
+        trainer, pixels = self._trainer(recipe, on_epoch, checkpoints=kept.path if checkpoints else None)
+        train, judged = (part_of(pixels, rows) for rows in (self.rounds[fold].train, self.rounds[fold].judged))
+        trained = trainer.train(train, judged)
+        probs = self._answers(trainer, trained, judged)
+        loss, accuracy = loss_and_accuracy(probs, judged.labels)
+        seconds = time.perf_counter() - started
+        answered = Answered(
+            training=Training(seed=seed, fold=fold, accuracy=accuracy, log_loss=loss, seconds=seconds),
+            predictions=Predictions(
+                probs=probs,
+                targets=judged.labels,
+                paths=tuple(judged.paths[i] for i in judged.rows),
+                classes=self.dataset.catalog.classes,
+            ),
+            history=trained.history,
+            notes=tuple(note for fit in trained.fits for note in fit.notes),
+        )
+        kept.save(answered)
+        return answered
+
+    def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[Trainer, PixelSet]:
+        """Everything opened anew for one training, so that no arm leaves anything to the next."""
+        if recipe.balance.method == "smote":
+            check_smote()
+        torch.manual_seed(recipe.seed)  # for weights that are asked to be random
+        backbone = open_backbone(recipe.model)
+        refuse_unknown_blocks(recipe.train, backbone)
+        preprocess = working_preprocess(self.dataset, recipe, backbone)
+        pixels = open_pixels(self.dataset, preprocess, listen=self.listen)
+        bf16 = self.chosen.machine.bf16 if recipe.train.precision == "auto" else recipe.train.precision == "bfloat16"
+        weights = self._initial(recipe, backbone)
+        source = _source(backbone, weights, preprocess, bf16=bf16)
+        train = part_of(pixels, self.split.parts["train"])
+        arithmetic = [source.identity, self.dataset.catalog.fingerprint, self.chosen.arithmetic, machine.versions()]
+        trainer = Trainer(
+            recipe=recipe,
+            dataset=self.dataset,
+            backbone=backbone,
+            source=source,
+            views=choose_views(recipe, self.dataset, train, source, listen=self.listen),
+            device=replace(self.chosen.device, bf16=bf16),
+            listen=_epochs_told(self.listen, on_epoch),
+            balance=recipe.balance,
+            initial=weights,
+            checkpoints=checkpoints,
+            identity=to_json(arithmetic),
+        )
+        return trainer, pixels
+
+    def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:
+        """The weights that every arm of this architecture and seed starts from: from the sweep's folder, or new there.
+
+        Published weights are known by their digest and not copied; what is random is kept.
+        """
+        spec = recipe.model
+        shape: dict[str, object] = {
+            "backbone": spec.backbone,
+            "weights": backbone.digest,
+            "pool": spec.pool,
+            "top": list(spec.top),
+        }
+        if backbone.untrained:
+            shape["weights"] = "random"
+        if backbone.fixed_size:
+            shape["size"] = backbone.fixed_size
+        name = sha256_bytes(to_json(shape).encode())[:12]
+        file = self.initial / f"{name}-{recipe.seed}.safetensors"
+        if not file.is_file():
+            num_classes = len(self.dataset.catalog.classes)
+            state = classifier_state(attach_head(backbone, num_classes=num_classes, spec=spec, seed=recipe.seed))
+            kept = {n: v for n, v in state.items() if backbone.untrained or not n.startswith("backbone.")}
+            write_bytes(file, save(kept))
+        weights: dict[str, Tensor] = load_file(str(file))
+        if backbone.untrained:
+            inner = {n.removeprefix("backbone."): v for n, v in weights.items() if n.startswith("backbone.")}
+            backbone.module.load_state_dict(inner)
+        return weights
+
+    def _answers(self, trainer: Trainer, trained: Trained, part: PixelSet) -> NDArray[np.float32]:
+        """Probabilities ``[N, K]``: the mean over the views that the bundle would average."""
+        if all(stage.is_head for stage in trainer.recipe.train.stages):
+            return self._from_features(trainer, trained.model, part)
+        facts = BundleFacts(
+            spec=trainer.recipe.model,
+            classes=self.dataset.catalog.classes,
+            preprocess=trainer.source.preprocess,
+            views=trainer.views.predict,
+            training={},
+            versions={},
+        )
+        return predict_part(Bundle(Path(), facts, trained.model), part).probs
+
+    @torch.inference_mode()
+    def _from_features(self, trainer: Trainer, model: Classifier, part: PixelSet) -> NDArray[np.float32]:
+        """The same, by features from the cache: the backbone is as it came."""
+        features = frozen_features(
+            trainer.source,
+            part.pixels[part.rows],
+            digests_of(self.dataset.catalog, part.rows),
+            views=trainer.views.predict,
+            cache=FeatureCache(cache.features_folder()),
+            listen=self.listen,
+        )
+        views = [model.classify(torch.from_numpy(view)).double().softmax(1) for view in features]
+        return np.asarray(torch.stack(views).mean(0).float().numpy(), dtype=np.float32)
+
+
+def _source(backbone: Backbone, weights: Mapping[str, Tensor], preprocess: Preprocess, *, bf16: bool) -> FeatureSource:
+    digest = backbone.digest
+    if backbone.untrained:  # what was loaded from the sweep's folder
+        digest = sha256_bytes(save({n: v.contiguous() for n, v in weights.items() if n.startswith("backbone.")}))
+    return FeatureSource(
+        module=backbone.module,
+        num_features=backbone.num_features,
+        preprocess=preprocess,
+        identity=f"{backbone.name} {backbone.source} {digest}",
+        bf16=bf16,
+    )
+
+
+def _epochs_told(outer: Listener, on_epoch: OnEpoch) -> Listener:
+    """A listener that passes on the progress of an arm, but neither its scores nor what its steps say at their end."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Scored):
+            if event.step == "fine-tune":
+                on_epoch(event.value)
+        elif isinstance(event, StepFinished):
+            outer(replace(event, note=""))
+        else:
+            outer(event)
+
+    return listen
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A training that ended, in files that a killed sweep finds again."""
+
+    path: Path
+
+    def load(self) -> Answered | None:
+        facts = self.path / "training.json"
+        if not facts.is_file():
+            return None
+        found = read_json(facts)
+        try:
+            return Answered(
+                training=Training(**found["training"]),
+                predictions=Predictions.load(self.path / "predictions.csv"),
+                history=History.load(self.path / "history.csv"),
+                notes=tuple(found["notes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{self.path} is not a whole training ({error}); remove it") from error
+
+    def save(self, answered: Answered) -> None:
+        answered.predictions.save(self.path / "predictions.csv")
+        answered.history.save(self.path / "history.csv")
+        training = answered.training
+        values = {name: getattr(training, name) for name in ("seed", "fold", "accuracy", "log_loss", "seconds")}
+        write_json(self.path / "training.json", {"training": values, "notes": list(answered.notes)})  # last
+
+
+def pooled(answers: Sequence[Predictions]) -> Predictions:
+    """The answers of all folds as one table, by path."""
+    paths = [path for each in answers for path in each.paths]
+    order = np.argsort(np.array(paths, dtype=object), kind="stable")
+    targets = np.concatenate([each.targets for each in answers if each.targets is not None])
+    return Predictions(
+        probs=np.concatenate([each.probs for each in answers])[order],
+        targets=targets[order],
+        paths=tuple(paths[int(i)] for i in order),
+        classes=answers[0].classes,
+    )

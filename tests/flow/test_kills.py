@@ -1,0 +1,148 @@
+"""A run that is killed at any instant, taken up as often as it takes, ends with the bits of the unbroken run."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from budwood.files import sha256_file
+
+# Three systems whose state differs: averaged weights and mixing after a solved head; a dense top trained by momentum on
+# kept features, then the last block; a net from scratch with repeats of rare classes.
+RECIPES = {
+    "averaged": """
+        [train]
+        stages = [{ trains = "head" }, { trains = "all", epochs = 40 }]
+        ema = 0.9
+        patience = 100
+    """,
+    "top": """
+        [model]
+        top = ["dense 16", "batchnorm", "dropout 0.2"]
+        [augment]
+        cutmix = 0.0
+        [train]
+        stages = [{ trains = "head", epochs = 40, optimizer = "sgd", lr = 0.01 }, { trains = 1, epochs = 30 }]
+        schedule = "constant"
+        ema = 0.0
+        patience = 100
+    """,
+    "scratch": """
+        [balance]
+        method = "oversampling"
+        [train]
+        stages = [{ trains = "all", epochs = 50, optimizer = "rmsprop", lr = 1e-3, schedule = "plateau" }]
+        monitor = "val_accuracy"
+        patience = 100
+    """,
+}
+SMALL = """
+seed = 3
+[model]
+backbone = "{backbone}"
+pretrained = false
+size = 32
+[head]
+penalties = [0.01, 0.1]
+folds = 2
+[train]
+batch_size = 4
+views = 2
+precision = "float32"
+checkpoint_seconds = 0.02
+"""
+BACKBONES = {"averaged": "test_efficientnet", "top": "test_efficientnet", "scratch": "vanilla"}
+
+
+class Life(NamedTuple):
+    """One process of a run: how it ended, and after how long."""
+
+    code: int
+    seconds: float
+
+
+def write_recipe(name: str, folder: Path) -> Path:
+    """The recipe as a file: what is common, then what is its own, table by table."""
+    import tomllib
+
+    import tomli_w
+
+    values = tomllib.loads(SMALL.format(backbone=BACKBONES[name]))
+    for table, keys in tomllib.loads(RECIPES[name]).items():
+        values[table] = {**values.get(table, {}), **keys}
+    file = folder / f"{name}.toml"
+    file.write_text(tomli_w.dumps({"name": name, **values}))
+    return file
+
+
+def live(photos: Path, recipe: Path, out: Path, *, cache: Path, kill_after: float | None = None) -> Life:
+    """Start the run or go on with it, and kill it after so many seconds."""
+    command = [sys.executable, "-m", "budwood.cli.main", "fit", str(photos), "--recipe", str(recipe)]
+    command += ["--out", str(out), "--threads", "1", "--resume"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BUDWOOD_CACHE": str(cache)}
+    began = time.monotonic()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=out.parent)
+    try:
+        _, err = process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    else:
+        assert process.returncode == 0, err
+    return Life(process.returncode, time.monotonic() - began)
+
+
+def leftovers(*folders: Path) -> list[str]:
+    """Files that no finished process leaves."""
+    found = [file for folder in folders for file in folder.rglob("*")]
+    odd = (".tmp", ".checkpoint", ".partial")
+    return [str(f) for f in found if f.name.endswith(odd) or f.name.startswith(".probe-") or f.name == "checkpoints"]
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    """The epochs without what a clock says."""
+    with (out / "history.csv").open() as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
+        ]
+
+
+def kill_until_done(photos: Path, name: str, folder: Path, *, kills: int, seed: int) -> int:
+    """Compare a run that is killed at random instants with an unbroken one; returns the number of kills."""
+    recipe = write_recipe(name, folder)
+    whole = folder / "whole"
+    unbroken = live(photos, recipe, whole, cache=folder / "cache0")
+    draw, done = random.Random(seed), 0
+    for number in range(1000):
+        out, cache = folder / f"run{number}", folder / f"cache{number + 1}"
+        while (life := live(photos, recipe, out, cache=cache, kill_after=draw.uniform(0.2, unbroken.seconds))).code:
+            assert life.code == -signal.SIGKILL
+            done += 1
+        assert sha256_file(out / "bundle/weights.safetensors") == sha256_file(whole / "bundle/weights.safetensors")
+        assert rows(out) == rows(whole)
+        assert leftovers(out, cache) == []
+        if done >= kills:
+            return done
+    raise AssertionError("too few kills")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_to_the_same_weights(name: str, photos: Path, tmp_path: Path) -> None:
+    assert kill_until_done(photos, name, tmp_path, kills=1, seed=1) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_hundred_kills_lose_nothing(name: str, photos: Path, tmp_path: Path) -> None:
+    assert kill_until_done(photos, name, tmp_path, kills=67, seed=7) >= 67
