@@ -9,7 +9,7 @@ All ways in one process and in turn, same network, pixels, flips, batches, rates
     python benchmarks/frozen_prefix.py PHOTOS [--backbone lite0] [--border backbone.blocks.4] [--size 128]
         [--epochs 8] [--views 2] [--pictures 256] [--repeats 3] [--threads 1] [--bf16]
 
-Prints seconds of each way, the ratios round by round with their spread, the forecast, and how far the losses of equal
+Prints CPU seconds of each way (other work on the machine matters less so), the ratios round by round with their spread, the forecast, and how far the losses of equal
 batches lie apart: the second and third way with float32 and with float16 activations.
 """
 
@@ -109,12 +109,12 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def timed(way: str, setting: dict[str, Any], options: argparse.Namespace) -> float:
-    """Seconds of one stage from the same weights."""
+    """CPU seconds of one stage from the same weights."""
     reset(setting)
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start = time.process_time()
         train(setting, options, forward_of(way, setting, options, Path(folder)), epochs=options.epochs)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
 
 def reset(setting: dict[str, Any]) -> None:

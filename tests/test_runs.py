@@ -79,7 +79,7 @@ def test_sigterm_interrupts_and_the_old_handler_comes_back(tmp_path: Path, pictu
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 
-    with pytest.raises(Interrupted, match="Go on with: budwood fit pictures --out .* --resume"):
+    with pytest.raises(Interrupted, match=r"Go on with: budwood fit pictures --out .* --resume"):
         be_stopped()
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -36,7 +36,6 @@ from budwood.report.sweep_page import ArmRow, SweepView, render_sweep
 from budwood.runs import RunDir
 from budwood.search.arms import Arm, ArmAnswer, SweepFolder
 from budwood.search.grid import Hopeless, Report, run_grid
-from budwood.search.space import label, shown
 from budwood.search.trials import check_optuna, run_trials
 from budwood.stopping import stoppable
 from budwood.sweep_plan import SweepPlan, plan_sweep
@@ -47,11 +46,15 @@ _STEP = "sweep"
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """A finished sweep. ``judgement.standings`` are of the arms that have an answer, in the order of ``arms``."""
+    """A finished sweep. ``judgement.standings`` are of the arms that have an answer, in the order of ``arms``.
+
+    shown: each arm's settings in words. fit_command: trains the winner, and scores it on the test part once.
+    """
 
     path: Path
     arms: tuple[Arm, ...]
     judgement: Judgement
+    shown: tuple[dict[str, str], ...]
     report: Path
     fit_command: str
 
@@ -186,10 +189,10 @@ class _Work:
             if arm.answer:
                 score = arm.answer.score
                 self.best = max(self.best, score)
-                name = f"accuracy with {label(arm.settings)}"
+                name = f"accuracy with {self.plan.name(arm.settings)}"
                 self.listen(Scored(step=_STEP, name=name, value=score, best=self.best))
             else:
-                self.listen(Warned(text=f"{label(arm.settings)}: {arm.reason}"))
+                self.listen(Warned(text=f"{self.plan.name(arm.settings)}: {arm.reason}"))
 
         if plan.trials:
             arms = run_trials(
@@ -254,13 +257,14 @@ class _Work:
         """Judge the arms that have an answer, and write results and page."""
         answered = [(arm, arm.answer) for arm in arms if arm.answer]
         judgement = judge(
-            [_contestant(arm, answer) for arm, answer in answered],
+            [_contestant(self.plan.name(arm.settings), answer) for arm, answer in answered],
             seed=self.plan.base.seed,
         )
         result = SweepResult(
             path=self.store.path,
             arms=arms,
             judgement=judgement,
+            shown=tuple(self.plan.shown(arm.settings) for arm in arms),
             report=self.store.report,
             fit_command=self._fit_command(answered[judgement.winner][0]),
         )
@@ -268,7 +272,7 @@ class _Work:
             title=self.plan.base.name,
             photos=self.photos.name,
             keys=self.plan.space.keys,
-            rows=tuple(_row(arm, standing) for arm, standing in result.ranked),
+            rows=tuple(_row(self.plan, arm, standing) for arm, standing in result.ranked),
             judgement=judgement,
             logarithmic=self.plan.logarithmic,
             borders=self.plan.borders,
@@ -297,19 +301,19 @@ def _history(found: Sequence[Answered]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _contestant(arm: Arm, answer: ArmAnswer) -> Contestant:
+def _contestant(name: str, answer: ArmAnswer) -> Contestant:
     seeds = answer.predictions
     folds = {seed: tuple(t.accuracy for t in answer.trainings if t.seed == seed) for seed in seeds}
-    return Contestant(name=label(arm.settings), answers=seeds, fold_accuracies=folds)
+    return Contestant(name=name, answers=seeds, fold_accuracies=folds)
 
 
-def _row(arm: Arm, standing: Standing | None) -> ArmRow:
+def _row(plan: SweepPlan, arm: Arm, standing: Standing | None) -> ArmRow:
     trainings = arm.answer.trainings if arm.answer else ()
     return ArmRow(
         number=arm.number,
-        name=label(arm.settings),
+        name=plan.name(arm.settings),
         settings=arm.settings,
-        shown={key: shown(value) for key, value in arm.settings.items()},
+        shown=plan.shown(arm.settings),
         state=arm.state,
         reason=arm.reason,
         seconds=arm.seconds,

@@ -17,7 +17,7 @@ from budwood.models.backbones import check_name
 from budwood.models.blocks import blocks_of
 from budwood.models.build import ModelSpec, open_backbone
 from budwood.recipe import Recipe, load_recipe, shrink
-from budwood.search.space import Axis, Choices, Range, Space, SweepSpec, label, toml_text
+from budwood.search.space import Axis, Choices, Range, Space, SweepSpec, label, shown, toml_text
 from budwood.train.stages import Stage
 
 FREEZE = "freeze"
@@ -42,7 +42,7 @@ _LOOKS = 16  # corners of a space that are checked before anything is trained
 class SweepPlan:
     """What a sweep goes through.
 
-    base: the recipe that arms change. borders: for ``freeze``, what each depth begins to train, by its value.
+    base: the recipe that arms change. borders: for ``freeze``, the first block that each depth trains, by its words.
     """
 
     base: Recipe
@@ -87,6 +87,15 @@ class SweepPlan:
         found = [f"{key}={toml_text(value)}" for key, value in settings.items() if key != FREEZE]
         return found + (self._freezing(settings[FREEZE]) if FREEZE in settings else [])
 
+    def shown(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """An arm's values in words, by key."""
+        return {key: _depth(value) if key == FREEZE else shown(value) for key, value in settings.items()}
+
+    def name(self, settings: Mapping[str, Any]) -> str:
+        """An arm in few words."""
+        rest = {key: value for key, value in settings.items() if key != FREEZE}
+        return ", ".join(([_depth(settings[FREEZE])] if FREEZE in settings else []) + ([label(rest)] if rest else []))
+
     def _freezing(self, depth: Any) -> list[str]:
         number = last_fine_tuning(self.base)
         stages = [stage.model_dump(mode="json", exclude_unset=True) for stage in self.base.train.stages]
@@ -108,7 +117,7 @@ class SweepPlan:
         # A stage's defaults would be taken for what was said: frozen and trains exclude each other.
         values["train"]["stages"] = [s.model_dump(mode="json", exclude_unset=True) for s in self.base.train.stages]
         changed = apply_overrides(values, self.as_overrides(settings))
-        recipe = validate(Recipe, changed, source=f"the arm {label(settings)}")
+        recipe = validate(Recipe, changed, source=f"the arm {self.name(settings)}")
         check_name(recipe.model.backbone)
         return shrink(recipe) if self.tiny else recipe
 
@@ -118,6 +127,13 @@ class SweepPlan:
         values = [[(axis.key, value) for value in ends(axis)] for axis in axes]
         rest = {axis.key: ends(axis)[0] for axis in self.space.axes}
         return [self.arm({**rest, **dict(chosen)}).model for chosen in itertools.product(*values)]
+
+
+def _depth(value: Any) -> str:
+    """What a value of ``freeze`` trains."""
+    if isinstance(value, int):
+        return f"last {value} block{'s' if value > 1 else ''}" if value else "head only"
+    return "whole network" if value == "all" else f"from {value}"
 
 
 def ends(axis: Axis) -> tuple[Any, ...]:
@@ -214,8 +230,7 @@ def _with_freeze(overs: Sequence[str], recipe: Recipe, *, tiny: bool) -> tuple[l
         depths: list[Any] = [*range(1, len(names)), "all"]
         if recipe.train.stages[0].is_head:
             depths = [0, *depths]
-        borders = {"0": "the head alone", "all": f"{names[0]} and all after it"}
-        borders |= {str(k): f"{names[-k]} and what follows" for k in range(1, len(names))}
+        borders = {_depth(0): ""} | {_depth(k): names[-k] for k in range(1, len(names))} | {_depth("all"): names[0]}
         found.append(f"{FREEZE}={','.join(map(toml_text, depths))}" if values in ("", "all") else text)
     return found, borders
 

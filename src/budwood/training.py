@@ -34,8 +34,9 @@ from budwood.train.heads import HeadResult, choose_head, fit_head
 from budwood.train.history import History
 from budwood.train.keeper import Keeper
 from budwood.train.kept_features import HeadOnFeatures, KeptFeatures
-from budwood.train.loop import FitResult, Shorten, StageInput, fine_tune, result_of
+from budwood.train.loop import fine_tune, result_of
 from budwood.train.more_views import ViewMaker, further_features
+from budwood.train.stage_input import FitResult, Shorten, StageInput
 from budwood.train.stages import Stage
 from budwood.train.temper import tempered_scale
 

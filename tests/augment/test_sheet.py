@@ -58,13 +58,14 @@ def test_mixed_batches_have_lines_of_their_own_where_they_happen(pictures: Pixel
 
 
 def test_mixed_line_shows_two_classes_in_their_shares() -> None:
-    pixels = np.zeros((2, 64, 64, 3), dtype=np.uint8)
-    pixels[1] = 255
+    pixels = np.full((2, 64, 64, 3), 60, dtype=np.uint8)
+    pixels[1] = 200
     spec = AugmentSpec(rotation=0, flip="none", scale=(1, 1), shift=0, brightness=0, contrast=0, cutmix=1)
     image = sheet(pixels, spec.with_overrides({"cutmix_area": [0.25, 0.25], "saturation": 0}), columns=6)
     shares = {round(float((tile(image, 2, column) > 127).mean()), 2) for column in range(6)}
     assert shares <= {0.0, 0.25, 0.75, 1.0}
     assert shares & {0.25, 0.75}
+    assert {level for column in range(6) for level in np.unique(tile(image, 2, column))} == {60, 200}
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_hidden_part_is_next_to_zero_in_the_networks_input(calm: Calm, name: str
 def test_settings_of_a_class_touch_that_class_only(calm: Calm, noise: Pixels) -> None:
     spec = calm(classes={"b": {"brightness": 0.5, "flip": "both"}})
     targets = np.array([0, 1, 2, 1, 0, 2])
-    seen = Augment(spec, PREPROCESS, seed=0, classes=("a", "b", "c")).pixels(noise, range(6), 0, targets=targets)
+    seen = Augment(spec, PREPROCESS, seed=0, classes=("a", "b", "c", "d")).pixels(noise, range(6), 0, targets=targets)
     others = targets != 1
     np.testing.assert_array_equal(seen[others], noise[others])
     assert all((seen[i] != noise[i]).any() for i in (1, 3))

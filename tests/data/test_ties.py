@@ -29,7 +29,7 @@ def near(first: str, second: str, similarity: float = 0.9) -> NearPair:
     return NearPair(first=first, second=second, similarity=similarity, transform="mirrored")
 
 
-PICTURES = catalog_of(a=40, b=40)
+PICTURES = catalog_of(a=60, b=40)
 BIG = tuple(f"a{number:02}" for number in range(SMALLER_SIDE + 1))
 OTHER_BIG = tuple(f"a{number:02}" for number in range(20, 20 + SMALLER_SIDE + 1))
 
@@ -101,7 +101,7 @@ def test_a_class_keeps_enough_groups_for_folds() -> None:
 
 @st.composite
 def doubts(draw: st.DrawFn) -> tuple[tuple[tuple[str, ...], ...], list[NearPair]]:
-    """Sure groups of one to four of 80 pictures, and doubtful pairs among all."""
+    """Sure groups of two to four of 100 pictures, and doubtful pairs among all."""
     paths = draw(st.permutations([record.path for record in PICTURES.records]))
     sizes, tied, at = draw(st.lists(st.integers(2, 4), max_size=10)), [], 0
     for size in sizes:

@@ -23,9 +23,10 @@ from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
 from budwood.train.feed import PixelFeed
 from budwood.train.history import EpochRow, History
-from budwood.train.loop import FitResult, StageInput, fine_tune
+from budwood.train.loop import fine_tune
 from budwood.train.precision import keep_depthwise_float32
 from budwood.train.predict import predict_pixels
+from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.stages import Stage, TrainSpec
 
 Tiny = Callable[..., Classifier]

@@ -22,7 +22,8 @@ from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
 from budwood.train.feed import PixelFeed
 from budwood.train.keeper import Keeper
-from budwood.train.loop import FitResult, StageInput, fine_tune
+from budwood.train.loop import fine_tune
+from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.stages import Stage, TrainSpec
 
 Tiny = Callable[..., Classifier]

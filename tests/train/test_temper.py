@@ -14,7 +14,7 @@ from budwood.models.build import ModelSpec, attach_head, open_backbone
 from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
 from budwood.train.feed import PixelFeed
-from budwood.train.loop import StageInput
+from budwood.train.stage_input import StageInput
 from budwood.train.stages import Stage, TrainSpec
 from budwood.train.temper import tempered_scale
 

@@ -114,18 +114,17 @@ def _print(found: SweepResult) -> None:
 
 
 def _print_table(console: Console, found: SweepResult) -> None:
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
-
-    from budwood.search.space import shown
 
     judgement = found.judgement
     several = (("± folds", judgement.num_folds > 1), ("± seeds", judgement.num_seeds > 1))
     keys = tuple(found.arms[0].settings)
     extra = [name for name, there in several if there]
-    table = Table(*(Text(key) for key in keys), "accuracy", "95 % interval", *extra, "time", "against the winner")
+    table = Table(*map(escape, keys), "accuracy", "95 % interval", *extra, "time", "against the winner")
     for arm, standing in found.ranked[:_SHOWN]:
-        settings = [Text(shown(value)) for value in arm.settings.values()]
+        settings = [Text(found.shown[found.arms.index(arm)][key]) for key in keys]
         if standing is None:
             table.add_row(*settings, "", "", *[""] * len(extra), "", Text(f"{arm.state}: {arm.reason}"))
             continue

@@ -118,8 +118,8 @@ class Judgement:
             "These are selection scores: the settings, and the epoch where there are epochs, were chosen by the same"
             f" pictures. Expect {self.corrected.value:.3f} ({self.corrected.interval.low:.3f} to"
             f" {self.corrected.interval.high:.3f}) of the winner on other ones. No test picture was used.",
-            "Intervals are 95 % each and speak of the luck in which pictures were drawn; training once more with another"
-            " seed may move an accuracy too.",
+            "Intervals are 95 % each and speak of the luck in which pictures were drawn; training once more with"
+            " another seed may move an accuracy too.",
             f"A rival is called worse when that holds for all {self.num_pairs} pairs together (Holm), since any of them"
             " might have come first.",
         ]

@@ -138,7 +138,8 @@ def _key_plot(view: SweepView, key: str, answered: Sequence[ArmRow], number: int
 
 
 def _value_label(view: SweepView, key: str, value: str) -> str:
-    return f"{value}: {view.borders[value]}" if key == "freeze" and value in view.borders else value
+    border = view.borders.get(value, "") if key == "freeze" else ""
+    return f"{value}: from {border}" if border else value
 
 
 def _wide(values: Sequence[float]) -> bool:

@@ -18,7 +18,7 @@ from budwood.models.build import Classifier
 from budwood.seeding import batch_generator
 from budwood.train.feed import drawn_batches
 from budwood.train.freezing import freeze, train_mode
-from budwood.train.loop import StageInput
+from budwood.train.stage_input import StageInput
 
 _BATCHES = 8
 _SCALES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from budwood.data.copies import copy_proof
-from budwood.data.copies.copy_descriptors import crop_windows
-from budwood.data.copies.copy_search import propose
+from budwood.data.copies.copy_descriptors import SIZE, crop_windows
+from budwood.data.copies.copy_search import Grid, propose
 from budwood.data.copies.duplicates import DIHEDRAL, DuplicatePair, dihedral, find_copies, near_duplicate_pairs
 from budwood.data.copies.registration import clipped_likeness, detail_likeness, halved
 from budwood.data.planes import luma_plane
@@ -375,6 +375,22 @@ def test_the_index_proposes_the_partners_whatever_the_number_of_threads(scenes: 
     assert {(i, i + 300) for i in range(300)} <= pairs
     assert np.bincount(hits["whole"]).max() <= 2
     assert np.array_equal(hits, proposed(planes, keep=2, threads=3))
+
+
+def test_a_look_up_reads_the_cells_whose_pivots_are_nearest() -> None:
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(2, 9, SIZE // 2)).astype(np.float32)
+    vectors = rng.normal(size=(50, SIZE)).astype(np.float32)
+    grid = Grid(first=first, second=second)
+    cells = grid.near_cells(vectors)
+    distances = [
+        ((half[:, None] - pivots) ** 2).sum(axis=2)
+        for half, pivots in zip(np.split(vectors, 2, 1), (first, second), strict=True)
+    ]
+    nearest = [(one[:, None] + two).ravel().argsort()[:4] for one, two in zip(*distances, strict=True)]
+    assert all(len(set(row)) == cells.shape[1] == 8 for row in cells.tolist())
+    assert all(set(best.tolist()) <= set(row) for best, row in zip(nearest, cells.tolist(), strict=True))
+    assert np.array_equal(grid.cell(vectors), [best[0] for best in nearest])
 
 
 def test_a_crowd_of_look_alikes_leaves_each_picture_its_best_partners() -> None:
