@@ -9,8 +9,9 @@ All ways in one process and in turn, same network, pixels, flips, batches, rates
     python benchmarks/frozen_prefix.py PHOTOS [--backbone lite0] [--border backbone.blocks.4] [--size 128]
         [--epochs 8] [--views 2] [--pictures 256] [--repeats 3] [--threads 1] [--bf16]
 
-Prints CPU seconds of each way (other work on the machine matters less so), the ratios round by round with their spread, the forecast, and how far the losses of equal
-batches lie apart: the second and third way with float32 and with float16 activations.
+Prints CPU seconds of each way (wall clocks mislead where other work runs), the ratios round by round with their
+spread, the forecast, and how far the losses of equal batches lie apart: the second and third way with float32 and with
+float16 activations.
 """
 
 from __future__ import annotations

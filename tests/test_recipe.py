@@ -8,7 +8,7 @@ import pytest
 
 from budwood.errors import SettingsError, UsageError
 from budwood.recipe import TINY_BACKBONE, PredictSpec, Recipe, load_recipe, parse_recipe, shrink
-from budwood.recipes import packaged_recipes, read_recipe
+from budwood.recipes import own_recipes, packaged_recipes, read_recipe
 
 
 def test_the_defaults_are_a_valid_recipe_and_come_back_from_their_text() -> None:
@@ -57,8 +57,16 @@ def test_tiny_shows_that_a_recipe_runs_in_seconds() -> None:
         pytest.param(["predict.views=0"], "from 1 to 8", id="no view"),
         pytest.param(["train.stages=[]"], "at least one stage", id="no stage"),
         pytest.param(
-            ['train.stages=[{ trains = "all" }, { trains = "head" }]'], "can only be the first", id="head comes late"
+            ['train.stages=[{ trains = "all" }, { trains = "head", solve = true }]'],
+            "only the first stage can solve",
+            id="head is solved late",
         ),
+        pytest.param(
+            ['model.top=["dense 8"]', 'train.stages=[{ trains = "head", solve = true }]'],
+            "only a linear head can be solved",
+            id="a top is solved",
+        ),
+        pytest.param(['train.stages=[{ augment = { flips = "both" } }]'], 'did you mean "flip"', id="stage augment"),
         pytest.param(["train.batch_size=1"], "greater than or equal to 2", id="batch of one"),
         pytest.param(["seed=2147483648"], "less than 2147483648", id="seed too large"),
         pytest.param(["split.folds=2"], "greater than or equal to 3", id="two folds"),
@@ -73,7 +81,7 @@ def test_a_contradiction_is_refused_in_words(overrides: list[str], message: str)
 def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
     with pytest.raises(UsageError, match='did you mean "probe"') as caught:
         read_recipe("prob")
-    assert all(name in str(caught.value) for name in packaged_recipes())
+    assert all(name in str(caught.value) for name in own_recipes())
 
 
 def test_a_recipe_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

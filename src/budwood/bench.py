@@ -139,7 +139,8 @@ class Bench:
             notes=tuple(note for fit in trained.fits for note in fit.notes),
         )
         kept.save(answered)
-        return answered
+        # As a later process will read it: the file's digits, so that a resumed sweep judges by the same numbers.
+        return kept.load() or answered
 
     def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[Trainer, PixelSet]:
         """Everything opened anew for one training, so that no arm leaves anything to the next."""

@@ -74,12 +74,12 @@ def _used(folder: Path) -> Path:
 def prune() -> int:
     """Remove least recently used entries until the cache fits its size; returns the bytes removed."""
     root = cache_folder()
-    limit = _limit()
+    allowed = limit()
     entries = [e for kind in _KINDS for e in (root / kind).glob("*") if e.is_dir()]
     sizes = {entry: _size(entry) for entry in entries}
     total, removed = sum(sizes.values()), 0
     for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
-        if total - removed <= limit:
+        if total - removed <= allowed:
             break
         if entry.parent.name == "inputs":
             removed += sizes[entry] if _remove_input(entry) else 0
@@ -104,7 +104,12 @@ def _remove_input(entry: Path) -> bool:
     return True
 
 
-def _limit() -> float:
+def limit() -> float:
+    """The size of the cache in bytes.
+
+    Raises:
+        UsageError: ``BUDWOOD_CACHE_GB`` is no number.
+    """
     text = os.environ.get("BUDWOOD_CACHE_GB", str(_DEFAULT_GIGABYTES))
     try:
         gigabytes = float(text)

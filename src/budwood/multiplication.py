@@ -112,10 +112,11 @@ def multiply(
     store = PictureStore(pictures_folder(photos, side=_SIDE), side=_SIDE)
     scanned = scan(photos, store=store, listen=listen)
     decided = apply_decisions(scanned, DecisionJournal(workspace(photos).decisions).decisions())
-    groups = audit(decided, store, listen=listen).groups
+    found = audit(decided, store, listen=listen)
+    groups = found.groups
     catalog = decided.usable()
     if split_file is None:
-        made = split(catalog, groups=groups, seed=seed, listen=listen)
+        made = split(catalog, groups=groups, doubtful=found.doubtful, seed=seed, listen=listen)
     else:
         made = read_split(Path(split_file), catalog)
         check_split(made, catalog, groups)

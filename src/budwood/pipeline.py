@@ -190,9 +190,11 @@ class _Work:
         recipe, run = self.recipe, self.run
         dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=self.listen)
         places = {"photos": str(photos.resolve()), "root": str(dataset.scanned.root.resolve())}
+        for stage in recipe.train.stages:  # a wrong class name is told before an hour of work
+            recipe.augment.with_overrides(stage.augment).check_classes(dataset.catalog.classes)
         threads = environment["machine"]["threads"]
         write_json(run.environment, {**environment, **places, "threads": threads})
-        if recipe.audit.opinion and recipe.model.pretrained:
+        if recipe.audit.opinion and recipe.model.starts_trained:
             opinion = form_opinion(dataset, recipe, backbone=backbone, bf16=environment["bf16"], listen=self.listen)
             dataset = with_opinion(dataset, opinion, recipe, listen=self.listen)
         write_json(run.findings, findings_to_json(dataset))

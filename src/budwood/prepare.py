@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood import cache
-from budwood.augment.transforms import AugmentSpec
+from budwood.augment.spec import AugmentSpec
 from budwood.data.audit import AuditResult, add_opinion, audit
 from budwood.data.cleaning.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
 from budwood.data.cleaning.decisions import Decision, DecisionJournal, apply_decisions
@@ -166,16 +166,26 @@ def _splits(dataset: Dataset, recipe: Recipe, split_file: Path | None, *, listen
         check_split(chosen, catalog, dataset.pixel_groups)
         return (chosen,)
     if recipe.split.folds is not None:
-        return split_folds(catalog, groups=groups, spec=recipe.split, seed=recipe.seed)
+        return split_folds(catalog, groups=groups, doubtful=dataset.audit.doubtful, spec=recipe.split, seed=recipe.seed)
     # Parts that the pictures came with are refused for what `budwood split --check own` would show, no more.
     tied = dataset.pixel_groups if has_own_parts(catalog) and recipe.split.own == "keep" else groups
-    return (split(catalog, groups=tied, spec=recipe.split, seed=recipe.seed, listen=listen),)
+    made = split(
+        catalog,
+        groups=tied,
+        doubtful=dataset.audit.doubtful,
+        spec=recipe.split,
+        seed=recipe.seed,
+        listen=listen,
+    )
+    return (made,)
 
 
 def working_preprocess(dataset: Dataset, recipe: Recipe, backbone: Backbone) -> Preprocess:
     """The input size of this run, chosen from the pictures unless the recipe fixes it."""
     sides = [min(r.width, r.height) for r in dataset.catalog.records]
-    return choose_preprocess(recipe.model, backbone.preprocess, shorter_side=int(np.median(sides)))
+    return choose_preprocess(
+        recipe.model, backbone.preprocess, shorter_side=int(np.median(sides)), fixed_size=backbone.fixed_size
+    )
 
 
 def open_pixels(dataset: Dataset, preprocess: Preprocess, *, listen: Listener) -> PixelSet:
@@ -211,13 +221,21 @@ class Views:
     evidence: str
     orientation: Orientation | None
 
+    def resolve(self, spec: AugmentSpec) -> AugmentSpec:
+        """``spec`` with ``"auto"`` decided by the orientation that was measured."""
+        measured = self.orientation
+        return spec.resolved(
+            turn_free=measured is not None and measured.turn_free,
+            mirror_free=measured is not None and measured.mirror_free,
+        )
+
 
 def choose_views(
     recipe: Recipe, dataset: Dataset, train: PixelSet, source: FeatureSource, *, listen: Listener
 ) -> Views:
     """Measure on the training part whether turns and mirrors change what a picture is, and decide by that."""
     measured = None
-    if recipe.model.pretrained:
+    if recipe.model.starts_trained:
         measured = _measure_orientation(recipe, dataset, train, source, listen=listen)
     turn_free = measured is not None and measured.turn_free
     mirror_free = measured is not None and measured.mirror_free

@@ -19,6 +19,7 @@ from budwood.models.backbones import check_name
 from budwood.models.build import ModelSpec
 from budwood.models.nets import SCRATCH
 from budwood.recipes import packaged_recipes, read_recipe
+from budwood.search.space import SweepSpec
 from budwood.train.heads import HeadSpec
 from budwood.train.stages import TrainSpec
 
@@ -69,6 +70,7 @@ class Recipe(BaseModel):
     augment: AugmentSpec = AugmentSpec()
     train: TrainSpec = TrainSpec()
     predict: PredictSpec = PredictSpec()
+    sweep: SweepSpec = SweepSpec()
 
     @model_validator(mode="after")
     def _weights_are_for_pretrained(self) -> Recipe:

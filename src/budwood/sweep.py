@@ -169,7 +169,7 @@ class _Work:
         models = {spec.model_dump_json(): spec for spec in self.plan.models()}
         side = max(store_side(spec, open_backbone(spec).preprocess) for spec in models.values())
         dataset = read_photos(self.photos, recipe, side=side, listen=self.listen)
-        if recipe.audit.opinion and recipe.model.pretrained:
+        if recipe.audit.opinion and recipe.model.starts_trained:
             opinion = form_opinion(dataset, recipe, bf16=chosen.bf16, listen=self.listen)
             dataset = with_opinion(dataset, opinion, recipe, listen=self.listen)
         dataset, splits = make_splits(dataset, recipe, None, listen=self.listen)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from budwood import cache
 from budwood.augment.balance import BalanceSpec
@@ -25,19 +25,18 @@ from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
 from budwood.prepare import Dataset, Views, digests_of, head_folds
 from budwood.recipe import Recipe
+from budwood.shortening import CacheUse, Shortener
 from budwood.train.balanced_heads import Heads, MoreViews, weighing
 from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
-from budwood.train.feed import ActivationFeed, Feed, PixelFeed
+from budwood.train.feed import PixelFeed
 from budwood.train.heads import HeadResult, choose_head, fit_head
 from budwood.train.history import History
 from budwood.train.keeper import Keeper
-from budwood.train.kept_features import HeadOnFeatures, KeptFeatures
 from budwood.train.loop import fine_tune, result_of
 from budwood.train.more_views import ViewMaker, further_features
-from budwood.train.stage_input import FitResult, Shorten, StageInput
-from budwood.train.stages import Stage
+from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.temper import tempered_scale
 
 
@@ -48,6 +47,7 @@ class Trained:
     model: Classifier
     head: HeadResult | None
     fits: tuple[FitResult, ...]
+    caches: tuple[CacheUse, ...] = ()
 
     @property
     def history(self) -> History:
@@ -120,6 +120,7 @@ class Trainer:
         if keeper and done:
             model.load_state_dict(keeper.weights)
         fits: list[FitResult] = []
+        caches: list[CacheUse] = []
         for number in range(len(self.recipe.train.stages)):
             if number == 0 and head:
                 continue
@@ -127,12 +128,14 @@ class Trainer:
                 fits.append(result_of(keeper.outcomes[len(fits)], model))
                 continue
             before = scored.fits[len(fits)] if scored else None
-            data = self._input(number, train, val, fits, before=before)
+            told: list[CacheUse] = []
+            data = self._input(number, train, val, fits, before=before, told=told)
             if head and not fits:
                 _temper(model, data)
             fits.append(fine_tune(model, data, listen=self.listen, step=step, keeper=keeper))
             model = fits[-1].model
-        return Trained(model=model.eval(), head=scored.head if scored else head, fits=tuple(fits))
+            caches += [use.measured(fits[-1].history, pictures=data.epoch_pictures) for use in told]
+        return Trained(model=model.eval(), head=scored.head if scored else head, fits=tuple(fits), caches=tuple(caches))
 
     def warn_of_balance(self) -> None:
         """Say where gradient steps cannot do what the recipe asks for."""
@@ -149,7 +152,7 @@ class Trainer:
 
     def zero_head(self, train: PixelSet) -> NDArray[np.float32]:
         """Probabilities ``[K]`` of a head that was trained on features of an all-zero picture, once a label."""
-        if not self.recipe.model.pretrained:
+        if not self.recipe.model.starts_trained:
             # Equal inputs leave a head nothing but how common the classes are.
             return np.asarray(np.bincount(train.labels, minlength=self._num_classes) / len(train), dtype=np.float32)
         size = self.source.preprocess.size
@@ -227,31 +230,40 @@ class Trainer:
             augment=self.views.augment,
             seed=self.recipe.seed,
             cache=FeatureCache(cache.features_folder()),
+            classes=self.dataset.catalog.classes,
         )
 
         def make(positions: NDArray[np.int64], number: int) -> NDArray[np.float32]:
             rows = part.rows[positions]
             digests = digests_of(self.dataset.catalog, rows)
-            return further_features(maker, part.pixels[rows], digests, number=number, listen=self.listen)
+            return further_features(
+                maker, part.pixels[rows], digests, number=number, targets=part.targets[rows], listen=self.listen
+            )
 
         return make
 
     def _input(
-        self, number: int, train: PixelSet, val: PixelSet | None, fits: list[FitResult], *, before: FitResult | None
+        self,
+        number: int,
+        train: PixelSet,
+        val: PixelSet | None,
+        fits: list[FitResult],
+        *,
+        before: FitResult | None,
+        told: list[CacheUse],
     ) -> StageInput:
         """What stage ``number`` works on; ``before`` is the same stage of the scored model in a refit."""
         recipe, preprocess = self.recipe, self.source.preprocess
         stage = recipe.train.stages[number]
-        augment = self.views.augment.with_overrides(stage.augment)
+        augment = self.views.resolve(recipe.augment.with_overrides(stage.augment))
         seed = recipe.seed + 1000 * (self.fold - 1)
         transform = Augment(augment, preprocess, seed=seed, classes=self.dataset.catalog.classes)
-        feeds = [
-            PixelFeed(part=part, transform=transform, preprocess=preprocess) if part else None for part in (train, val)
-        ]
-        assert feeds[0]
+        own = PixelFeed(part=train, transform=transform, preprocess=preprocess)
+        judged = PixelFeed(part=val, transform=transform, preprocess=preprocess) if val else None
+        changed = any(not earlier.is_head for earlier in recipe.train.stages[:number])
         return StageInput(
-            train=feeds[0],
-            val=feeds[1],
+            train=own,
+            val=judged,
             augment=augment,
             spec=recipe.train,
             stage=stage,
@@ -259,25 +271,23 @@ class Trainer:
             device=self.device,
             seed=seed,
             balancing=Balancing(num_classes=self._num_classes, spec=self.balance),
-            shorten=self._shorten(stage, train, val, fits),
+            shorten=self._shortener().of(stage, own, judged, augment=augment, changed=changed, told=told),
             first_epoch=fits[-1].history.rows[-1].epoch if fits else 0,
             stop_after=before.best_epoch - before.history.rows[0].epoch + 1 if before else None,
         )
 
-    def _shorten(self, stage: Stage, train: PixelSet, val: PixelSet | None, fits: list[FitResult]) -> Shorten | None:
-        """How a stage can do without its frozen start, where it can."""
-        # Dropout on the input changes what the frozen start sees in every step.
-        if not stage.is_head or fits or self.recipe.train.cache == "off" or self.recipe.model.input_dropout:
-            return None
-
-        def shorten(model: Classifier) -> tuple[nn.Module, Feed, Feed | None]:
-            def feed(part: PixelSet, views: tuple[int, ...]) -> Feed:
-                kept = KeptFeatures(self._features(part, views=views))
-                return ActivationFeed(kept=kept, part=part)
-
-            return HeadOnFeatures(model), feed(train, self.views.train), feed(val, (0,)) if val else None
-
-        return shorten
+    def _shortener(self) -> Shortener:
+        return Shortener(
+            catalog=self.dataset.catalog,
+            spec=self.recipe.train,
+            preprocess=self.source.preprocess,
+            features=lambda part, views: self._features(part, views=views),
+            views=self.views.train,
+            input_dropout=self.recipe.model.input_dropout,
+            seed=self.recipe.seed,
+            bf16=self.device.bf16,
+            listen=self.listen,
+        )
 
     def _keeper(self, name: str, train: PixelSet) -> Keeper | None:
         if self.checkpoints is None:
@@ -326,6 +336,7 @@ class Trainer:
                 "converged": head.converged,
             },
             "balance": self.balance.model_dump(mode="json"),
+            "caches": [use.to_dict() for use in trained.caches],
             "best_epochs": [fit.best_epoch for fit in trained.fits],
             "notes": [note for fit in trained.fits for note in fit.notes],
             **environment,

@@ -11,9 +11,7 @@ RECIPES = [
     pytest.param("name = = 1", ("not valid TOML", "line 1"), id="malformed"),
     pytest.param("[train]\nlrr = 1e-3", ('unknown key "train.lrr"', 'did you mean "train.lr"'), id="unknown key"),
     pytest.param("[model]\nsize = 'big'", ("model.size", "valid integer", "'big'"), id="wrong type"),
-    pytest.param(
-        "[train]\nstages = [{ trains = 'tail' }]", ("train.stages.0.trains", "'tail'", "'head'"), id="closed choice"
-    ),
+    pytest.param("[train]\nmonitor = 'loss'", ("train.monitor", "'loss'", "'val_loss'"), id="closed choice"),
     pytest.param("[train]\nstages = []", ("train", "at least one stage"), id="no stage"),
     pytest.param(
         "[model]\npretrained = false\nweights = 'x.pth'", ("model.weights", "model.pretrained"), id="contradiction"

@@ -86,7 +86,7 @@ def test_a_stopped_run_ends_with_4_and_says_how_to_go_on(
     assert "Traceback" not in err
     assert "stopped after the step head" in err
     assert f"Go on with: budwood fit {photos}" in err
-    assert "--overwrite" in err
+    assert "--resume" in err
     status = json.loads((out / "status.json").read_text())
     assert (status["state"], status["step"]) == ("interrupted", "head")
     call("fit", photos, *TINY, "--out", out).refused(2, "interrupted after the step head", "--overwrite")

@@ -32,7 +32,7 @@ RECIPES = {
         cutmix = 0.0
         [train]
         stages = [{ trains = "head", epochs = 40, optimizer = "sgd", lr = 0.01 }, { trains = 1, epochs = 30 }]
-        schedule = "constant"
+        schedule = { kind = "triangular", step_size = 2 }
         ema = 0.0
         patience = 100
     """,

@@ -152,3 +152,20 @@ def test_border_is_what_a_cache_would_keep() -> None:
     assert rows["layer4.0"].border_bytes == 1024 * 14 * 14 * 2
     assert rows["layer3.0"].border_bytes == 512 * 28 * 28 * 2
     assert math.isclose(rows["layer4.2"].share, 1)
+
+
+def test_weights_whose_module_is_never_called_stand_with_the_module_around_it() -> None:
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)  # it uses its out_proj without calling it
+
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.attention = nn.Conv2d(3, 8, 4, stride=4), attention
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = self.patches(images).flatten(2).transpose(1, 2)
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+    rows = {row.name: row for row in summarise(Attends(), size=8)}
+    assert rows["attention"].parameters == num_parameters(attention)
+    assert rows["attention"].macs > 0

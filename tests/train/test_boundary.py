@@ -302,6 +302,12 @@ def test_chain_gives_each_border_what_it_would_have_alone(cuts: list[Cut], views
         torch.testing.assert_close(found, expected, rtol=0, atol=4e-3 * float(expected.abs().max()))
 
 
+def test_chain_and_a_border_alone_do_not_serve_each_other(cuts: list[Cut], views: Views, keeping: Keeping) -> None:
+    list(chain(cuts[:2], pictures(views), keeping, keep=True))
+    assert cache_activations(cuts[1], pictures(views), keeping).computed == 2 * NUM
+    assert cache_activations(cuts[0], pictures(views), keeping).computed == 0  # made from the pictures in both
+
+
 def test_chain_looks_at_the_pictures_once_and_leaves_the_last_set(
     cuts: list[Cut], views: Views, keeping: Keeping
 ) -> None:
@@ -399,7 +405,8 @@ def test_counted_work_moves_from_the_tail_to_the_prefix_with_the_border(cuts: li
     shares = [each.prefix_share for each in work]
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] < 1
-    assert len({round(each.prefix + each.tail_forward) for each in work}) == 1
+    first = count_work(cut(cuts[0].model, "bn1", EXAMPLE), EXAMPLE)  # layers before the border count on its side only
+    assert len({round(each.prefix + each.tail_forward) for each in [first, *work]}) == 1
     assert work == [count_work(parts, EXAMPLE) for parts in cuts]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from budwood.models.blocks import blocks_of
-from budwood.models.build import Classifier
+from budwood.models.build import Classifier, ModelSpec, attach_head, open_backbone
 from budwood.train.freezing import freeze, parameter_groups, train_mode
 from budwood.train.stages import Stage, TrainSpec
 
@@ -64,6 +64,19 @@ def test_dropout_of_a_frozen_block_is_off(tiny: Tiny) -> None:
     drops = {n: m.training for n, m in model.backbone.named_modules() if n.startswith("blocks.") and "drop" in n}
     assert drops
     assert {n for n, on in drops.items() if on} == {n for n in drops if n.startswith("blocks.5.")}
+
+
+def test_dropout_without_a_block_of_its_own_is_off_before_the_first_trained_layer() -> None:
+    spec = ModelSpec(backbone="cifar_cnn", size=32, dropout=0.5)
+    model = attach_head(open_backbone(spec), num_classes=3, spec=spec)
+    drops = [m for m in model.backbone.modules() if isinstance(m, nn.Dropout)]
+    assert drops
+    freeze(model, Stage(trains="head"))
+    train_mode(model)
+    assert not any(m.training for m in drops)
+    freeze(model, Stage(trains="all"))
+    train_mode(model)
+    assert all(m.training for m in drops)
 
 
 @pytest.mark.parametrize("stage", [Stage(trains="all"), Stage(trains=1), Stage(trains=2, lr=0.5, head_lr=0.7)], ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,10 @@ def run(
     nodes: Annotated[int, typer.Option(min=1, help="Hosts that share each batch.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     overwrite: options.Overwrite = False,
+    show_augment: Annotated[
+        Path | None,
+        typer.Option("--show-augment", help="Only draw what the network will see, into this PNG file; no training."),
+    ] = None,
 ) -> None:
     """Photos -> checked, split, trained, scored once; leaves a report, predictions and a bundle.
 
@@ -64,6 +69,9 @@ def run(
     settings = apply_overrides(parse_toml(text, source=f"recipe {name}"), overrides or ())
     refuse_unreachable({**settings, "tiny": tiny or settings.get("tiny")})
     machine.tune_allocator()  # before torch is imported
+    if show_augment is not None:
+        _show(photos, recipe, overrides or (), show_augment, seed=seed, tiny=tiny)
+        return
     from budwood.pipeline import fit
 
     with progress() as listen:
@@ -89,3 +97,15 @@ def run(
     from budwood.cli.summary import print_run
 
     print_run(finished)
+
+
+def _show(photos: Path, recipe: str, overrides: Sequence[str], out: Path, *, seed: int | None, tiny: bool) -> None:
+    """Draw the sheet and say where it lies."""
+    from budwood.preview import show_augment
+    from budwood.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides=overrides, seed=seed, tiny=tiny)
+    with progress() as listen:
+        files = show_augment(photos, loaded, out, listen=listen)
+    for file in files:
+        typer.echo(f"drawn into {file}")

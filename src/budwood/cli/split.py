@@ -57,11 +57,12 @@ def run(
     with progress() as listen:
         reading = read_and_audit(photos, listen=listen)
         catalog, groups = reading.catalog.usable(), reading.result.groups
+        doubtful = reading.result.doubtful
         if check is None:
             if spec.folds is None:
-                made = {out: split(catalog, groups=groups, spec=spec, seed=seed, listen=listen)}
+                made = {out: split(catalog, groups=groups, doubtful=doubtful, spec=spec, seed=seed, listen=listen)}
             else:
-                splits = split_folds(catalog, groups=groups, spec=spec, seed=seed)
+                splits = split_folds(catalog, groups=groups, doubtful=doubtful, spec=spec, seed=seed)
                 made = {out.with_stem(f"{out.stem}-{k}"): one for k, one in enumerate(splits, start=1)}
     if check is not None:
         _check(catalog, groups, check, spec)
@@ -139,7 +140,9 @@ def _print(catalog: Catalog, made: Split, spec: SplitSpec | None) -> None:
     console = Console()
     console.print(table)
     tied = sum(map(len, made.groups))
-    typer.echo(f"{len(made.groups)} groups of near-duplicates ({tied} pictures) were kept in one part each")
+    typer.echo(
+        f"{len(made.groups)} groups of near-duplicates or look-alikes ({tied} pictures) were kept in one part each"
+    )
     if made.left_out:
         typer.echo(f"{len(made.left_out)} pictures are in no part")
     if spec is not None:

@@ -138,7 +138,7 @@ def _print_table(console: Console, found: SweepResult) -> None:
             f"{interval.low:.3f}-{interval.high:.3f}",
             *deviations,
             f"{arm.seconds:.0f} s",
-            f"{against.value:+.3f}: {against.words}" if against else "winner",
+            f"{against.value:+.3f}: {against.verdict}" if against else "winner",
         )
     console.print(table)
     if len(found.ranked) > _SHOWN:

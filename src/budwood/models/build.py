@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from budwood.data.preprocess import Preprocess
 from budwood.models.backbones import Backbone, load_backbone
+from budwood.models.nets import SCRATCH
 from budwood.models.pooling import Pool
 from budwood.models.tops import build_top, check_top
 
@@ -51,6 +52,12 @@ class ModelSpec(BaseModel):
     def _known_layers(cls, top: tuple[str, ...]) -> tuple[str, ...]:
         check_top(top)
         return top
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the network knows pictures before it is trained: it has published weights, or those of a file."""
+        net = SCRATCH.get(self.backbone)
+        return self.pretrained and (net is None or bool(net.weights_of or self.weights))
 
 
 class Classifier(nn.Module):

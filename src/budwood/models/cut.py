@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from budwood.errors import UsageError
-from budwood.models.trace import PICTURES, Trace, reached_parameters, shown, stand_in, trace_border
+from budwood.models.trace import Trace, evaluating, noise, reached_parameters, shown, stand_in, trace_border
 
 TOLERANCE = 1e-5  # float32; the same operations in the same order differ by 0 as a rule
 
@@ -233,24 +233,6 @@ def checked_cut(model: nn.Module, border: str, example: Tensor) -> Cut:
     parts = cut(model, border, example)
     check_cut(parts, model, example)
     return parts
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; each module's own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def noise(example: Tensor) -> Tensor:
-    """Three pictures of noise of the example's size (zeros hide mistakes, one picture hides a lost row)."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn((PICTURES, *example.shape[1:]), generator=generator).to(example)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ Shapes only are kept, with how they grow with the number of pictures. `cut.py` b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +123,24 @@ def reached_parameters(module: nn.Module, inputs: Tensor) -> frozenset[str]:
             found.add(owner.removeprefix("model."))
         waiting += [following for following, _ in step.next_functions]
     return frozenset(found)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; each module's own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def noise(example: Tensor) -> Tensor:
+    """Three pictures of noise of the example's size (zeros hide mistakes, one picture hides a lost row)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((PICTURES, *example.shape[1:]), generator=generator).to(example)
 
 
 def shown(sides: Any) -> str:

@@ -27,8 +27,9 @@ from budwood.data.preprocess import Preprocess
 from budwood.errors import OutputError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 from budwood.files import sha256_bytes, to_json
-from budwood.models.cut import Cut, CutError, noise
+from budwood.models.cut import Cut, CutError
 from budwood.models.fold import fold_batch_norm
+from budwood.models.trace import noise
 from budwood.train.activation_file import ActivationFile
 
 BATCH_SIZE = 32

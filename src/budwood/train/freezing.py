@@ -33,11 +33,21 @@ def freeze(model: Classifier, stage: Stage) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but frozen modules in eval: their BatchNorm keeps its statistics, their dropout is off."""
+    """Training mode, but frozen modules in eval: their BatchNorm keeps its statistics, their dropout is off.
+
+    So is the dropout that stands before the first module of the backbone that trains and has no weights of its own.
+    """
     model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=True))
         if own and not any(p.requires_grad for p in own):
+            module.eval()
+    backbone = next((part for name, part in model.named_modules() if name.rpartition(".")[2] == "backbone"), None)
+    for module in backbone.modules() if backbone is not None else ():
+        own = list(module.parameters(recurse=False))
+        if any(p.requires_grad for p in own):
+            break
+        if not own and next(module.children(), None) is None:
             module.eval()
 
 

@@ -20,7 +20,7 @@ def _float32_class(base: type[nn.Conv2d]) -> type[nn.Conv2d]:
 
     def forward(self: Any, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            out: Tensor = base.forward(self, images.float())
+            out: Tensor = base.forward(self, images.to(self.weight.dtype))  # float32, but in a copy made for inference
             return out
 
     _CLASSES[base] = type(f"Float32{base.__name__}", (base,), {"forward": forward})

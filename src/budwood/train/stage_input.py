@@ -56,3 +56,9 @@ class StageInput:
     def settings(self) -> StageSettings:
         """What the stage trains by."""
         return self.spec.settings(self.stage)
+
+    @property
+    def epoch_pictures(self) -> int:
+        """Pictures that pass the network in one epoch: those trained on, repeats counted, and those judged."""
+        judged = len(self.val.labels) if self.val else 0
+        return self.balancing.epoch_size(self.train.labels) + judged

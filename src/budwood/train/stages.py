@@ -49,7 +49,7 @@ class Stage(BaseModel):
     def _possible(self) -> Stage:
         if isinstance(self.trains, int) and self.trains < 1:
             raise ValueError('trains takes "head", "all", a number of blocks from 1 up, or a block\'s name')
-        if self.frozen and "trains" in self.model_fields_set:
+        if self.frozen and self.trains != "head":
             raise ValueError("trains and frozen both say what is trained: give one of them")
         if self.frozen:
             frozen, _, layers = self.frozen.partition("/")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from budwood.models.cut import Cut, evaluating
+from budwood.models.cut import Cut
+from budwood.models.trace import evaluating
 from budwood.train.boundary import needed_bytes
 
 _WORTH = 1.1  # a smaller gain is lost in reading, writing and a forecast's error
