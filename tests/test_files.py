@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,11 @@ from budwood.files import (
     escape_name,
     read_json,
     refuse_inside,
+    scratch_folder,
     sha256_bytes,
     sha256_file,
+    sweep_leftovers,
+    temporary_beside,
     to_json,
     unescape_name,
     write_bytes,
@@ -180,3 +186,38 @@ def test_a_place_inside_the_photos_is_refused(place: str, inside: bool, tmp_path
             refuse_inside(tmp_path / place, tmp_path / "photos")
     else:
         refuse_inside(tmp_path / place, tmp_path / "photos")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from budwood.files import scratch_folder, temporary_beside
+temporary_beside(Path(sys.argv[1]) / "a.json")
+with scratch_folder() as folder:
+    print(folder)
+    sys.stdout.flush()
+    os._exit(9)
+"""
+
+
+def test_leftovers_of_a_killed_process_are_swept_and_those_of_a_living_one_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    place = tmp_path / "place"
+    place.mkdir()
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(place)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 9, ended.stderr
+    left = Path(ended.stdout.strip())
+    assert left.is_dir()
+    handle, own = temporary_beside(place / "b.json")
+    os.close(handle)
+    (place / ".foreign.tmp").write_text("of who knows what")
+    assert sweep_leftovers(place) == 1
+    assert sorted(place.iterdir()) == sorted([Path(own), place / ".foreign.tmp"])
+    with scratch_folder() as mine, scratch_folder() as other:
+        assert mine != other
+        assert not left.exists()
+        assert mine.is_dir()
+    assert not mine.exists()

@@ -208,6 +208,18 @@ def test_what_cannot_be_swept_is_said_before_anything_is_read(
     assert words in str(error.value)
 
 
+def test_a_recipe_s_own_sweep_holds_where_the_call_says_nothing() -> None:
+    own = ('sweep={over=["train.batch_size=8,64,256"], folds=3, seeds=[0, 1]}',)
+    made = plan("transfer", overrides=own)
+    assert [arm["train.batch_size"] for arm in made.space.arms()] == [8, 64, 256]
+    assert (made.folds, made.seeds, made.trials) == (3, (0, 1), None)
+    other = plan("transfer", "train.lr=1e-4,1e-3", overrides=own, seeds=(5,))
+    assert other.space.keys == ("train.lr",)
+    assert (other.folds, other.seeds) == (3, (5,))
+    assert made.base.sweep.over == ()  # a fit of the winner is not concerned with it
+    assert made.identity["recipe"] == other.identity["recipe"]
+
+
 def test_a_recipe_without_fine_tuning_has_no_depths() -> None:
     with pytest.raises(SettingsError, match="trains the head only"):
         plan("probe", "freeze")

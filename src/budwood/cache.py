@@ -15,7 +15,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from budwood.errors import UsageError
-from budwood.files import ensure_writable, sha256_bytes
+from budwood.files import ensure_writable, sha256_bytes, sweep_leftovers, sweep_scratch
 
 _DEFAULT_GIGABYTES = 10.0
 _KINDS = ("pictures", "features", "boundaries", "pixels", "inputs")
@@ -72,8 +72,14 @@ def _used(folder: Path) -> Path:
 
 
 def prune() -> int:
-    """Remove least recently used entries until the cache fits its size; returns the bytes removed."""
+    """Remove least recently used entries until the cache fits its size; returns the bytes removed.
+
+    What killed processes left half written goes too.
+    """
+    sweep_scratch()
     root = cache_folder()
+    for place in {left.parent for left in root.rglob(".*.tmp")}:
+        sweep_leftovers(place)
     allowed = limit()
     entries = [e for kind in _KINDS for e in (root / kind).glob("*") if e.is_dir()]
     sizes = {entry: _size(entry) for entry in entries}

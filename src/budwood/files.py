@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -66,6 +67,23 @@ def sweep_leftovers(folder: Path) -> int:
                 file.unlink()
                 removed += 1
     return removed
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder in the system's temporary place, removed at the end; first those of killed processes are removed."""
+    sweep_scratch()
+    prefix = f"budwood-{_host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def sweep_scratch() -> None:
+    """Remove the scratch folders of killed processes of this host."""
+    for old in Path(tempfile.gettempdir()).glob(f"budwood-{_host()}-*"):
+        process = old.name.split("-")[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _host() -> str:

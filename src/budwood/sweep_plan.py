@@ -163,7 +163,10 @@ def plan_sweep(
         recipe = load_recipe(recipe, overrides=overrides, seed=seed)
     elif overrides or seed is not None:
         raise SettingsError("a Recipe already holds seed and all settings: change them in it")
-    spec: SweepSpec = getattr(recipe, "sweep", SweepSpec())
+    spec = recipe.sweep
+    recipe = recipe.model_copy(
+        update={"sweep": SweepSpec()}
+    )  # what an arm or a fit of the winner is not concerned with
     if recipe.split.folds is not None:
         raise SettingsError(
             "split.folds makes every picture a test picture once, and a sweep leaves the test part alone:"

@@ -88,7 +88,9 @@ def live(photos: Path, recipe: Path, out: Path, *, cache: Path, kill_after: floa
     """Start the run or go on with it, and kill it after so many seconds."""
     command = [sys.executable, "-m", "budwood.cli.main", "fit", str(photos), "--recipe", str(recipe)]
     command += ["--out", str(out), "--threads", "1", "--resume"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BUDWOOD_CACHE": str(cache)}
+    scratch = cache.with_name("scratch")
+    scratch.mkdir(exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BUDWOOD_CACHE": str(cache), "TMPDIR": str(scratch)}
     began = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=out.parent)
     try:
@@ -105,7 +107,8 @@ def leftovers(*folders: Path) -> list[str]:
     """Files that no finished process leaves."""
     found = [file for folder in folders for file in folder.rglob("*")]
     odd = (".tmp", ".checkpoint", ".partial")
-    return [str(f) for f in found if f.name.endswith(odd) or f.name.startswith(".probe-") or f.name == "checkpoints"]
+    begins = (".probe-", "budwood-", "checkpoints")
+    return [str(f) for f in found if f.name.endswith(odd) or f.name.startswith(begins)]
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -129,7 +132,7 @@ def kill_until_done(photos: Path, name: str, folder: Path, *, kills: int, seed: 
             done += 1
         assert sha256_file(out / "bundle/weights.safetensors") == sha256_file(whole / "bundle/weights.safetensors")
         assert rows(out) == rows(whole)
-        assert leftovers(out, cache) == []
+        assert leftovers(out, cache, cache.with_name("scratch")) == []
         if done >= kills:
             return done
     raise AssertionError("too few kills")

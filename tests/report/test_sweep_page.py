@@ -26,7 +26,7 @@ def view(values: list[object], *, key: str = "train.lr", seeds: int = 1, num_fol
             paths=tuple(map(str, range(100))),
             classes=("a", "b"),
         )
-        folds = {seed: (0.7,) * num_folds for seed in range(seeds)}
+        folds = dict.fromkeys(range(seeds), (0.7,) * num_folds)
         contestants.append(
             Contestant(name=f"{key} {value}", answers=dict.fromkeys(range(seeds), answers), fold_accuracies=folds)
         )

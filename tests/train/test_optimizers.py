@@ -49,6 +49,23 @@ def test_every_optimizer_works_on_all_weights_of_a_group_at_once(name: Optimizer
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_that_lies_otherwise_in_memory_gives_the_same_steps(name: OptimizerName) -> None:
+    def trained(*, moved: bool) -> Tensor:
+        random = torch.Generator().manual_seed(0)
+        weight = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(name, [{"params": [weight], "lr": RATE}])
+        for _ in range(2):
+            weight.grad = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=torch.channels_last)
+            optimizer.step()
+            if moved:  # as a checkpoint gives it back
+                state = optimizer.state[weight]
+                state |= {key: value.contiguous() for key, value in state.items() if torch.is_tensor(value)}
+        return weight
+
+    assert torch.equal(trained(moved=True), trained(moved=False))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_groups_keep_their_rate_and_decay_and_others_get_what_suits_the_optimizer(name: OptimizerName) -> None:
     own: dict[str, Any] = {"params": [torch.zeros(1)], "lr": 0.3, "weight_decay": 0.7, "part": "head"}
     optimizer = make_optimizer(name, [own, {"params": [torch.zeros(1)], "lr": 0.1}])

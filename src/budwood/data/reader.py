@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
-import tempfile
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ import numpy as np
 from budwood.data.facts import FACTS, Rows, stored_bytes
 from budwood.data.worker import WORDS
 from budwood.data.worker_process import TOO_SLOW, WorkerProcess
+from budwood.files import scratch_folder
 
 PATIENCE = 60.0 if hasattr(signal, "setitimer") else 10.0  # seconds of silence after which a worker is killed from here
 FILES_A_WORKER = 16  # fewer files are not worth another process: it takes a tenth of a second to start
@@ -77,8 +77,8 @@ def read_files(places: Iterable[Job], *, side: int, workers: int) -> Iterator[Ba
     count = max(1, min(workers, len(jobs) // FILES_A_WORKER))
     answers: queue.Queue[Batch | Exception | None] = queue.Queue(_BATCHES * count)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="budwood-", ignore_cleanup_errors=True))
-        lanes = [_Lane(jobs, answers, folder=Path(folder), side=side, number=number) for number in range(count)]
+        folder = stack.enter_context(scratch_folder())
+        lanes = [_Lane(jobs, answers, folder=folder, side=side, number=number) for number in range(count)]
         for lane in lanes:
             stack.enter_context(lane)
         running = count

@@ -10,9 +10,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from budwood.errors import IntegrityError
 from budwood.files import write_text
 
 _NOT_MEASURED = float("nan")
+# Keras's names of what it records by itself -> our columns; the other two are what Keras does not measure.
+_KERAS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_loss": "val_loss",
+    "val_accuracy": "val_accuracy",
+    "learning_rate": "lr",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_accuracy",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +66,39 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The epochs of all stages, in order."""
+    """The epochs of all stages, in order; empty where the head was solved and no gradient step taken."""
 
     rows: tuple[EpochRow, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def __getitem__(self, name: str) -> list[float]:
-        """A column such as ``history["val_loss"]``."""
+        """A column such as ``history["val_loss"]``, one number an epoch; NaN where nothing was measured.
+
+        Raises:
+            KeyError: there is no such column of numbers; the message names them.
+        """
+        name = _KERAS.get(name, name)
+        if name not in _NUMBERS:
+            raise KeyError(f'the history has no column of numbers "{name}"; it has {", ".join(_NUMBERS)}')
         return [float(getattr(row, name)) for row in self.rows]
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The columns under Keras's names, without those that were never measured: ``{"loss": [...], ...}``."""
+        columns = {name: self[name] for name in _KERAS}
+        return {name: column for name, column in columns.items() if not all(map(math.isnan, column))}
+
+    @property
+    def epoch(self) -> list[int]:
+        """The epochs' numbers, counted from 1 through all stages (Keras counts from 0)."""
+        return [row.epoch for row in self.rows]
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The epoch of the last stage whose weights were kept; None where there is no epoch."""
+        return next((row for row in reversed(self.rows) if row.best), None)
 
     def to_csv(self) -> str:
         """CSV text with a header."""
@@ -77,19 +114,24 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read what `save` wrote; a missing file is an empty history, a missing column was not measured."""
+        """Read what `save` wrote: a missing file is an empty history, a column missing in it was not measured.
+
+        Raises:
+            IntegrityError: the file was changed.
+        """
         if not path.is_file():
             return cls()
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [_row(values) for values in csv.DictReader(file)]
-        return cls(rows=tuple(rows))
+            try:
+                return cls(rows=tuple(_row(values) for values in csv.DictReader(file)))
+            except (TypeError, ValueError, csv.Error) as error:
+                raise IntegrityError(f"{path} is no history that Budwood wrote ({error})") from error
+
+
+_READ: dict[str, Any] = {"stage": str, "epoch": int, "best": "True".__eq__}
+_NUMBERS = tuple(f.name for f in fields(EpochRow) if f.name not in ("stage", "best"))
 
 
 def _row(values: dict[str, str]) -> EpochRow:
-    typed: dict[str, Any] = {}
-    for name, text in values.items():
-        if name in ("stage", "best"):
-            typed[name] = text if name == "stage" else text == "True"
-        else:
-            typed[name] = int(text) if name == "epoch" else float(text)
-    return EpochRow(**typed)
+    known = {f.name for f in fields(EpochRow)}
+    return EpochRow(**{name: _READ.get(name, float)(text) for name, text in values.items() if name in known})
