@@ -91,7 +91,7 @@ def cleaning_gain(trainer: Trainer, split: Split, *, cleaned: Predictions, facts
     val = _part(pixels, [row[path] for path in paths["val"]], truth)
     test = _part(pixels, [row[path] for path in paths["test"]], truth)
     other = replace(trainer, dataset=both)
-    trained = other.train(replace(pixels, rows=training), val)
+    trained = other.train(replace(pixels, rows=training), val, name="original")
     started = time.perf_counter()
     trainer.listen(StepStarted(step=_STEP, total=len(test)))
     answers = predict_part(Bundle(Path(), facts, trained.model), test, listen=trainer.listen, step=_STEP)

@@ -31,13 +31,9 @@ from budwood.report.data import (
     Command,
     CrossValidation,
     DatasetSummary,
-    EpochRow,
     FindingGroup,
-    FineTuning,
-    HeadSelection,
     Judged,
     ModelCard,
-    Phase,
     Picture,
     ReportData,
     Result,
@@ -47,6 +43,8 @@ from budwood.report.data import (
 )
 from budwood.report.html import render
 from budwood.report.thumbnails import thumbnail
+from budwood.report.training_data import Saying, TrainingView
+from budwood.report.training_view import sayings, training_view
 from budwood.runs import RunDir
 from budwood.train.history import History
 
@@ -122,19 +120,25 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
         findings=_findings(source, findings["findings"]),
         orientation=_orientation(source.training),
         split=_split(source),
-        training=_phases(source),
+        training=_training(source),
         model=_model(source),
         result=_result(source, predictions),
         mistakes=_mistakes(source, predictions),
         unsure=_unsure(source, predictions),
         comparison=comparison_view(read_json(run.comparison)) if run.comparison.is_file() else None,
-        warnings=run.read_warnings(),
+        warnings=_warnings(source),
         next_commands=(
             Command(purpose="Name new pictures", line=f"budwood predict {run.bundle} PICTURES --out answers.csv"),
             Command(purpose="Score a labelled folder", line=f"budwood evaluate {run.bundle} FOLDER"),
             Command(purpose="Check that nothing was changed", line=f"budwood verify {run.path}"),
         ),
     )
+
+
+def _warnings(source: _Source) -> tuple[str, ...]:
+    """The run's warnings, but for what the section on the training says."""
+    told = set(source.training.get("notes", ()))
+    return tuple(text for text in source.run.read_warnings() if text not in told)
 
 
 def _title(photos: Path) -> str:
@@ -244,35 +248,25 @@ def _split(source: _Source) -> SplitSummary:
     )
 
 
-def _phases(source: _Source) -> tuple[Phase, ...]:
-    phases: list[Phase] = []
-    head = source.training["head"]
-    if head:
-        phases.append(
-            HeadSelection(
-                title="Head on frozen features",
-                penalties=tuple(head["penalties"]),
-                accuracies=tuple(head["accuracies"]),
-                deviations=tuple(head["deviations"]),
-                chosen=head["chosen"],
-                num_folds=head["num_folds"],
-                note=(
-                    f"{len(head['penalties']) * head['num_folds']} heads were solved together on features of "
-                    f"{head['num_views']} views; the penalty with the lowest log loss was taken"
-                ),
-            )
-        )
-    rows = History.load(source.run.history).rows
-    for stage, best in zip(dict.fromkeys(r.stage for r in rows), source.training["best_epochs"], strict=True):
-        own = [r for r in rows if r.stage == stage]
-        epochs = tuple(
-            EpochRow(epoch=r.epoch, train_loss=r.loss, lr=r.lr, val_loss=r.val_loss, val_accuracy=r.val_accuracy)
-            for r in own
-        )
-        title = f"{stage[:1].upper()}{stage[1:]}"
-        note = "The training loss is on augmented, mixed pictures with smoothed labels, so it stays above the other."
-        phases.append(FineTuning(title=title, epochs=epochs, best_epoch=best, note=note))
-    return tuple(phases)
+def _training(source: _Source) -> TrainingView:
+    return training_view(
+        source.recipe.train,
+        history=History.load(source.run.history),
+        training=source.training,
+        counts={part: len(rows) for part, rows in source.split["parts"].items()},
+        val=_validation(source.run),
+    )
+
+
+def training_says(run: RunDir) -> tuple[Saying, ...]:
+    """What the training of a finished run says, gravest first."""
+    notes = read_json(run.training).get("notes", ())
+    return sayings(History.load(run.history), _validation(run), notes=notes)
+
+
+def _validation(run: RunDir) -> Predictions | None:
+    path = run.predictions("val")
+    return Predictions.load(path) if path.is_file() else None
 
 
 def _model(source: _Source) -> ModelCard:

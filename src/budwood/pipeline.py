@@ -24,7 +24,7 @@ from budwood.errors import SettingsError, UsageError
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepFinished, Warned, silent
 from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
-from budwood.files import to_json, write_json, write_text
+from budwood.files import write_json, write_text
 from budwood.look import form_opinion
 from budwood.models.backbones import Backbone, check_name
 from budwood.models.build import num_parameters, open_backbone, store_side
@@ -32,21 +32,16 @@ from budwood.opening import Journal, command_line, new_run_path, opened_run
 from budwood.page import write_report
 from budwood.prepare import (
     Dataset,
-    Views,
-    choose_views,
     make_splits,
-    open_pixels,
     part_of,
     read_photos,
     with_opinion,
-    working_preprocess,
 )
 from budwood.recipe import Recipe, load_recipe
 from budwood.runs import Run, RunDir, StepTime
 from budwood.scoring import cross_validate, score
-from budwood.train.features import FeatureSource
 from budwood.train.freezing import refuse_unknown_blocks
-from budwood.training import Trained, Trainer
+from budwood.training import Trained, Trainer, open_trainer
 from budwood.where import Chosen, chosen_machine
 
 Comparing = Literal["clean", "balance"]
@@ -154,16 +149,23 @@ class _Work:
             self.listen(Warned(text="--tiny: few pictures, one epoch, an untrained network; the scores mean nothing"))
         dataset, splits = self._pictures(photos, backbone, environment, split_file=split_file)
 
-        preprocess = working_preprocess(dataset, recipe, backbone)
-        pixels = open_pixels(dataset, preprocess, listen=self.listen)
-        trainer = self._trainer(dataset, pixels, preprocess, backbone, splits[0], chosen=chosen)
+        trainer, pixels = open_trainer(
+            recipe,
+            dataset,
+            splits[0],
+            backbone,
+            device=chosen.device,
+            listen=self.listen,
+            checkpoints=run.checkpoints,
+            arithmetic=[chosen.arithmetic, machine.versions()],
+        )
         if self.compare == "clean":
             refuse_nothing_to_compare(trainer)
         parts = {part: part_of(pixels, rows) for part, rows in splits[0].parts.items()}
         trained = trainer.train(parts["train"], parts["val"])
         trained.history.save(run.history)
 
-        facts = self._facts(trainer, dataset, preprocess)
+        facts = self._facts(trainer, dataset, trainer.source.preprocess)
         judged = self._write_bundle(run.scored_bundle if recipe.refit else run.bundle, trained, facts)
         scores, answers = self._score(judged, trainer, trained, splits[0], pixels)
         if len(splits) > 1:
@@ -221,38 +223,6 @@ class _Work:
         else:
             found = compare_balance(trainer, parts["train"], listen=self.listen).to_dict()
         write_json(self.run.comparison, {"what": what, **found})
-
-    def _trainer(
-        self,
-        dataset: Dataset,
-        pixels: PixelSet,
-        preprocess: Preprocess,
-        backbone: Backbone,
-        split: Split,
-        *,
-        chosen: Chosen,
-    ) -> Trainer:
-        source = FeatureSource(
-            module=backbone.module,
-            num_features=backbone.num_features,
-            preprocess=preprocess,
-            identity=f"{backbone.name} {backbone.source} {backbone.digest}",
-            bf16=chosen.bf16,
-        )
-        train = part_of(pixels, split.parts["train"])
-        views: Views = choose_views(self.recipe, dataset, train, source, listen=self.listen)
-        return Trainer(
-            recipe=self.recipe,
-            dataset=dataset,
-            backbone=backbone,
-            source=source,
-            views=views,
-            device=chosen.device,
-            listen=self.listen,
-            balance=self.recipe.balance,
-            checkpoints=self.run.checkpoints,
-            identity=to_json([source.identity, dataset.catalog.fingerprint, chosen.arithmetic, machine.versions()]),
-        )
 
     def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:
         return BundleFacts(

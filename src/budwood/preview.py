@@ -15,10 +15,11 @@ from budwood.data.loader import PixelSet
 from budwood.events import Listener, silent
 from budwood.files import ensure_writable, refuse_inside, write_bytes
 from budwood.models.build import open_backbone, store_side
-from budwood.prepare import choose_views, make_splits, open_pixels, part_of, read_photos, working_preprocess
+from budwood.prepare import make_splits, part_of, read_photos
 from budwood.recipe import Recipe
 from budwood.seeding import record_key
-from budwood.train.features import FeatureSource
+from budwood.train.device import Device
+from budwood.training import open_trainer
 
 _PICTURES = 8  # at most so many lines of a sheet
 
@@ -41,21 +42,13 @@ def show_augment(photos: Path, recipe: Recipe, out: Path, *, listen: Listener = 
     backbone = open_backbone(recipe.model)
     dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=listen)
     dataset, splits = make_splits(dataset, recipe, None, listen=listen)
-    preprocess = working_preprocess(dataset, recipe, backbone)
-    train = part_of(open_pixels(dataset, preprocess, listen=listen), splits[0].parts["train"])
-    source = FeatureSource(
-        module=backbone.module,
-        num_features=backbone.num_features,
-        preprocess=preprocess,
-        identity=f"{backbone.name} {backbone.source} {backbone.digest}",
-        bf16=False,
-    )
-    views = choose_views(recipe, dataset, train, source, listen=listen)
-    specs = [views.resolve(recipe.augment.with_overrides(stage.augment)) for stage in recipe.train.stages]
+    trainer, pixels = open_trainer(recipe, dataset, splits[0], backbone, device=Device(), listen=listen)
+    train = part_of(pixels, splits[0].parts["train"])
+    specs = [trainer.views.resolve(recipe.augment.with_overrides(stage.augment)) for stage in recipe.train.stages]
     different = [spec for i, spec in enumerate(specs) if spec not in specs[:i]]
     files = [out] if len(different) == 1 else [out.with_stem(f"{out.stem}-{n}") for n in range(1, len(different) + 1)]
     for file, spec in zip(files, different, strict=True):
-        augment = Augment(spec, preprocess, seed=recipe.seed, classes=dataset.catalog.classes)
+        augment = Augment(spec, trainer.source.preprocess, seed=recipe.seed, classes=dataset.catalog.classes)
         write_bytes(file, _sheet(train, augment, spec, classes=dataset.catalog.classes))
     cache.prune()
     return tuple(files)

@@ -19,11 +19,21 @@ from budwood import cache
 from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
+from budwood.data.split_nouns import Split
 from budwood.events import Listener, Warned
 from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
-from budwood.prepare import Dataset, Views, digests_of, head_folds
+from budwood.prepare import (
+    Dataset,
+    Views,
+    choose_views,
+    digests_of,
+    head_folds,
+    open_pixels,
+    part_of,
+    working_preprocess,
+)
 from budwood.recipe import Recipe
 from budwood.shortening import CacheUse, Shortener
 from budwood.train.balanced_heads import Heads, MoreViews, weighing
@@ -114,7 +124,7 @@ class Trainer:
     ) -> Trained:
         """The stages in order, from where an earlier process stopped."""
         keeper = self._keeper(name, train)
-        model = self._untrained()
+        model = self.untrained()
         head = self._solved_head(model, train, scored) if self.solves_head else None
         done = len(keeper.outcomes) if keeper else 0
         if keeper and done:
@@ -129,7 +139,7 @@ class Trainer:
                 continue
             before = scored.fits[len(fits)] if scored else None
             told: list[CacheUse] = []
-            data = self._input(number, train, val, fits, before=before, told=told)
+            data = self.stage_input(number, train, val, fits, before=before, told=told)
             if head and not fits:
                 _temper(model, data)
             fits.append(fine_tune(model, data, listen=self.listen, step=step, keeper=keeper))
@@ -167,7 +177,7 @@ class Trainer:
     def _num_classes(self) -> int:
         return len(self.dataset.catalog.classes)
 
-    def _untrained(self) -> Classifier:
+    def untrained(self) -> Classifier:
         """The backbone with a new head, from the initial weights as far as they fit."""
         torch.manual_seed(self.recipe.seed)  # for what has no weights of its own yet
         model = attach_head(self.backbone, num_classes=self._num_classes, spec=self.recipe.model)
@@ -242,14 +252,14 @@ class Trainer:
 
         return make
 
-    def _input(
+    def stage_input(
         self,
         number: int,
         train: PixelSet,
         val: PixelSet | None,
         fits: list[FitResult],
         *,
-        before: FitResult | None,
+        before: FitResult | None = None,
         told: list[CacheUse],
     ) -> StageInput:
         """What stage ``number`` works on; ``before`` is the same stage of the scored model in a refit."""
@@ -341,6 +351,51 @@ class Trainer:
             "notes": [note for fit in trained.fits for note in fit.notes],
             **environment,
         }
+
+
+def open_trainer(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    backbone: Backbone,
+    *,
+    device: Device,
+    listen: Listener,
+    checkpoints: Path | None = None,
+    arithmetic: Any = None,
+) -> tuple[Trainer, PixelSet]:
+    """Bring the pictures to the network's size, measure their orientation, and open what trains on them.
+
+    Args:
+        checkpoints: where the state of a training is kept. arithmetic: what equal weights depend on besides recipe,
+            pictures and backbone, JSON-ready.
+
+    Returns:
+        The trainer, and all pictures as pixels.
+    """
+    preprocess = working_preprocess(dataset, recipe, backbone)
+    pixels = open_pixels(dataset, preprocess, listen=listen)
+    source = FeatureSource(
+        module=backbone.module,
+        num_features=backbone.num_features,
+        preprocess=preprocess,
+        identity=f"{backbone.name} {backbone.source} {backbone.digest}",
+        bf16=device.bf16,
+    )
+    train = part_of(pixels, split.parts["train"])
+    trainer = Trainer(
+        recipe=recipe,
+        dataset=dataset,
+        backbone=backbone,
+        source=source,
+        views=choose_views(recipe, dataset, train, source, listen=listen),
+        device=device,
+        listen=listen,
+        balance=recipe.balance,
+        checkpoints=checkpoints,
+        identity=to_json([source.identity, dataset.catalog.fingerprint, arithmetic]),
+    )
+    return trainer, pixels
 
 
 def _temper(model: Classifier, data: StageInput) -> None:

@@ -15,7 +15,7 @@ from budwood.cli.main import app, run
 from budwood.config import known_keys
 from budwood.data.split import SplitSpec
 from budwood.recipe import Recipe, load_recipe, parse_recipe
-from budwood.recipes import packaged_recipes
+from budwood.recipes import own_recipes, packaged_recipes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("CONTRIBUTING.md"))]
@@ -52,7 +52,8 @@ PYTHON = blocks("python py")
 
 def test_documents_were_found() -> None:
     assert (ROOT / "README.md").is_file()
-    assert len(packaged_recipes()) >= 3
+    assert sorted(own_recipes()) == ["demo", "probe", "transfer"]
+    assert set(own_recipes()) < set(packaged_recipes())
 
 
 @pytest.mark.parametrize(("where", "words"), LINES, ids=[f"{w} {' '.join(x)[:60]}" for w, x in LINES])
@@ -69,7 +70,10 @@ def test_every_documented_command_and_option_exists(where: str, words: list[str]
         settings = known_keys(Recipe) | (known_keys(SplitSpec) if words[1] == "split" else set())
         assert key in settings, f"{where}: there is no setting {key}"
     if "--recipe" in words and not words[words.index("--recipe") + 1].endswith(".toml"):
-        assert words[words.index("--recipe") + 1] in packaged_recipes()
+        name = words[words.index("--recipe") + 1]
+        assert name in packaged_recipes()
+        own_sweep = name not in own_recipes() and load_recipe(name).sweep.over
+        assert not own_sweep or words[1] == "sweep", f"{where}: {name} is run by budwood sweep"
 
 
 @pytest.mark.parametrize(("where", "text"), PYTHON, ids=[w for w, _ in PYTHON])
@@ -90,8 +94,8 @@ def test_every_packaged_recipe_parses_and_comes_back_from_its_own_text(name: str
     assert parse_recipe(recipe.to_toml(), source=name) == recipe
 
 
-@pytest.mark.parametrize("name", sorted(packaged_recipes()))
-def test_every_packaged_recipe_runs(name: str, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(own_recipes()))
+def test_every_recipe_of_our_own_runs(name: str, photos: Path, tmp_path: Path) -> None:
     options = ("--tiny", "--threads", "1", "--out", str(tmp_path / "run"))
     assert run(["fit", str(photos), "--recipe", name, *options]) == 0
     assert (tmp_path / "run" / "report.html").is_file()

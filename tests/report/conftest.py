@@ -18,10 +18,7 @@ from budwood.report.data import (
     Command,
     CrossValidation,
     DatasetSummary,
-    EpochRow,
     FindingGroup,
-    FineTuning,
-    HeadSelection,
     Judged,
     ModelCard,
     Picture,
@@ -31,6 +28,18 @@ from budwood.report.data import (
     SplitSummary,
     Step,
 )
+from budwood.report.schedule_plot import planned_rates
+from budwood.report.training_data import (
+    CacheRow,
+    Curves,
+    HeadSelection,
+    PlanRow,
+    Saying,
+    StageSpan,
+    TrainingView,
+)
+from budwood.train.history import EpochRow
+from budwood.train.schedules import ScheduleSpec
 
 LEAVES = ("acer_fictum", "betula_ficta", "fagus_ficta", "populus_ficta", "quercus_ficta", "tilia_ficta")
 
@@ -110,6 +119,87 @@ def _judged(predictions: Predictions, picture: Callable[[int, int], Picture], *,
     )
 
 
+@pytest.fixture
+def make_row() -> Callable[..., EpochRow]:
+    """One epoch in which everything was measured; keywords change it."""
+    return _row
+
+
+def _row(epoch: int, **changes: float | str | bool) -> EpochRow:
+    usual = {
+        "stage": "fine-tuning of the last 2 blocks" if epoch <= 12 else "fine-tuning of the whole network",
+        "lr": 3e-4 * (1 + np.cos(np.pi * (epoch - 1) % 12 / 12)) / 2,
+        "loss": 1.4 * 0.85**epoch + 0.5,
+        "accuracy": 0.86 - 0.4 * 0.8**epoch,
+        "train_loss": 1.2 * 0.82**epoch + 0.15,
+        "train_accuracy": 0.97 - 0.3 * 0.75**epoch,
+        "val_loss": 1.1 * 0.8**epoch + 0.33,
+        "val_accuracy": 0.93 - 0.25 * 0.75**epoch,
+        "seconds": 2.0,
+        "images_per_second": 50.0,
+        "best": True,
+    }
+    return EpochRow(epoch=epoch, **{**usual, **changes})
+
+
+def _training() -> TrainingView:
+    curve = planned_rates(ScheduleSpec(), label="fine-tuning", base=3e-4, num_epochs=12, steps_per_epoch=10)
+    return TrainingView(
+        plan=(
+            PlanRow(title="Head on frozen features", trains="the head", parameters="10,248 of 3.38 million (0.3 %)"),
+            PlanRow(
+                title="Fine-tuning of the last 2 blocks",
+                trains="2 of 17 blocks and the head: blocks.5.3 to blocks.6.0",
+                parameters="1.2 of 3.38 million (36 %)",
+                epochs="12 of 12; kept: epoch 9",
+                optimizer="adamw",
+                rates="0.0003; head 0.003",
+                schedule="cosine",
+                planned=curve,
+                batch_size="32",
+                augment="rotation 20",
+            ),
+        ),
+        phases=(
+            HeadSelection(
+                title="Choosing the head",
+                penalties=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+                accuracies=(0.842, 0.851, 0.868, 0.884, 0.891, 0.889, 0.872, 0.831),
+                deviations=(0.03, 0.028, 0.025, 0.021, 0.02, 0.022, 0.027, 0.034),
+                chosen=4,
+                num_folds=5,
+                note="Features of 6 fixed views, computed once.",
+            ),
+            Curves(
+                title="Epoch by epoch",
+                rows=tuple(_row(epoch) for epoch in range(1, 17)),
+                stages=(
+                    StageSpan(number=2, title="Fine-tuning of the last 2 blocks", first=1, last=12, best=9),
+                    StageSpan(number=3, title="Fine-tuning of the whole network", first=13, last=16, best=16),
+                ),
+                num_validation=72,
+                note="The loss while training is on mixed pictures.",
+            ),
+        ),
+        says=(
+            Saying(mark="!", word="overfitting", severity="warning", text="After epoch 9 the validation loss rose."),
+            Saying(mark="≈", word="noise", text="Late epochs differ by 1.2 points."),
+        ),
+        caches=(
+            CacheRow(
+                stage="Fine-tuning of the last 2 blocks",
+                kept=True,
+                reason="12 epochs, 8 views.",
+                predicted=2.31,
+                real=2.05,
+                num_bytes=132_000_000,
+                seconds=75,
+            ),
+            CacheRow(stage="Fine-tuning of the whole network", kept=False, reason="Nothing is frozen."),
+        ),
+    )
+
+
 def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], title: str) -> ReportData:
     predictions = draw_predictions(classes)
     metrics = summarise(predictions)
@@ -185,32 +275,7 @@ def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], ti
             num_grouped_pictures=43,
             examples=tuple(tuple(picture(k, 90 + k) for _ in range(2 + k % 2)) for k in range(min(3, num_classes))),
         ),
-        training=(
-            HeadSelection(
-                title="Choosing the head",
-                penalties=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
-                accuracies=(0.842, 0.851, 0.868, 0.884, 0.891, 0.889, 0.872, 0.831),
-                deviations=(0.03, 0.028, 0.025, 0.021, 0.02, 0.022, 0.027, 0.034),
-                chosen=4,
-                num_folds=5,
-                note="Features of 6 fixed views, computed once.",
-            ),
-            FineTuning(
-                title="Fine-tuning the last two blocks",
-                epochs=tuple(
-                    EpochRow(
-                        epoch=e,
-                        train_loss=1.2 * 0.82**e + 0.15,
-                        val_loss=1.1 * 0.8**e + 0.33 + 0.012 * max(0, e - 8),
-                        val_accuracy=0.93 - 0.25 * 0.75**e - 0.004 * max(0, e - 9),
-                        lr=3e-4 * (1 + np.cos(np.pi * e / 13)) / 2,
-                    )
-                    for e in range(1, 13)
-                ),
-                best_epoch=9,
-                note="Early stopping on the validation loss.",
-            ),
-        ),
+        training=_training(),
         model=ModelCard(
             backbone="efficientnet_lite0",
             input_size=224,

@@ -21,6 +21,7 @@ from budwood.report.data import (
     Result,
     SplitSummary,
 )
+from budwood.report.training_data import CacheRow, Curves, PlanRow, Saying, TrainingView
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -69,6 +70,7 @@ def page(make_report: Callable[..., ReportData]) -> str:
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the plots out where a test is about the words: drawing is nearly all of a page's time."""
     monkeypatch.setattr("budwood.report.plots.to_svg", lambda figure, name, *, alt: "<svg></svg>")
+    monkeypatch.setattr("budwood.report.html.training_curves", lambda phase, *, name, narrow=False: "<svg></svg>")
 
 
 def test_equal_data_give_equal_pages(page: str, make_report: Callable[..., ReportData]) -> None:
@@ -104,7 +106,11 @@ def test_every_part_of_a_full_report_is_on_the_page(page: str) -> None:
         "showing 10 of 18",
         "43 pictures in 17 tied groups stayed together",
         "no preferred orientation",
-        "the weights of epoch 9 were kept",
+        "16 epochs; the weights of epoch 9 and of epoch 16 were kept (ringed)",
+        "2 of 17 blocks and the head: blocks.5.3 to blocks.6.0",
+        "After epoch 9 the validation loss rose.",
+        "12 epochs, 8 views. 2.3 times",
+        "132 MB",
         "cached, 2,880 views",
         "budwood predict runs/latest/bundle new-photos/",
     ):
@@ -165,10 +171,33 @@ def test_hostile_text_in_every_free_field_stays_text(make_report: Callable[..., 
         split=replace(data.split, sentence=bad, counts=((bad, 1),)),
         findings=(FindingGroup(check=bad, severity="error", evidence=bad, pictures=(Picture(path=bad, label=bad),)),),
         model=ModelCard(backbone=bad, input_size=1, num_parameters=1, size_reason=bad, weights_source=bad),
+        training=hostile_training(data.training, bad),
     )
     parsed = Page(html.render(data))
     assert not [a for tag, a in parsed.tags if tag == "img" or "onerror" in a]
     assert parsed.text.count(bad) > 12
+
+
+def hostile_training(view: TrainingView, bad: str) -> TrainingView:
+    words = {f.name: bad for f in fields(PlanRow) if f.type == "str"}
+    curves = next(phase for phase in view.phases if isinstance(phase, Curves))
+    stages = tuple(replace(stage, title=bad) for stage in curves.stages)
+    return TrainingView(
+        plan=(PlanRow(**words, planned=view.plan[1].planned),),
+        phases=(replace(curves, title=bad, note=bad, stages=stages),),
+        says=(Saying(mark=bad, word=bad, text=bad),),
+        caches=(CacheRow(stage=bad, kept=True, reason=bad),),
+    )
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize("left_out", [f.name for f in fields(TrainingView)])
+def test_page_is_good_without_one_part_of_the_training(left_out: str, make_report: Callable[..., ReportData]) -> None:
+    data = make_report(pictures=False)
+    page = html.render(replace(data, training=replace(data.training, **{left_out: ()})))
+    heading = {"plan": "The plan", "says": "What the training says", "caches": "What was kept"}.get(left_out)
+    assert "None" not in Page(page).words
+    assert heading is None or heading not in Page(page).words
 
 
 def test_title_alone_makes_a_page() -> None:

@@ -14,12 +14,11 @@ from budwood.report import plots
 from budwood.report.data import (
     ClassSummary,
     DatasetSummary,
-    EpochRow,
-    FineTuning,
-    HeadSelection,
     ReportData,
     Result,
 )
+from budwood.report.curves import training_curves
+from budwood.report.training_data import HeadSelection
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -43,8 +42,11 @@ def all_plots(data: ReportData) -> Iterator[str]:
         yield plots.class_scores(data.result.metrics, narrow=narrow)
         yield plots.score_strip(data.result, narrow=narrow)
     yield plots.confusion(data.result.metrics)
-    for phase in data.training:
-        yield (plots.head_selection(phase) if isinstance(phase, HeadSelection) else plots.training_curves(phase))
+    for phase in data.training.phases:
+        if isinstance(phase, HeadSelection):
+            yield plots.head_selection(phase)
+        else:
+            yield from (training_curves(phase), training_curves(phase, narrow=True))
 
 
 def metrics_of(answers: list[int], targets: list[int], classes: tuple[str, ...]) -> Metrics:
@@ -126,24 +128,6 @@ def test_weakest_class_is_on_top() -> None:
 def test_class_without_pictures_and_single_part_can_be_drawn() -> None:
     dataset = DatasetSummary(num_pictures=0, classes=(ClassSummary(name="none", counts=(0,)),))
     assert "none" in texts(plots.class_counts(dataset))
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param((EpochRow(epoch=1, train_loss=1.0, lr=0.0),), id="one epoch, no validation, lr 0"),
-        pytest.param((EpochRow(epoch=1, train_loss=float("nan"), lr=1e-3, val_loss=float("inf")),), id="not finite"),
-        pytest.param((), id="no epoch"),
-        pytest.param(
-            tuple(EpochRow(epoch=e, train_loss=1 / e, lr=1.0, val_accuracy=0.5) for e in range(1, 200)),
-            id="many",
-        ),
-    ],
-)
-def test_curves_of_unusual_trainings_can_be_drawn(rows: tuple[EpochRow, ...]) -> None:
-    found = texts(plots.training_curves(FineTuning(title="t", epochs=rows)))
-    assert "learning rate" in found
-    assert ("validation accuracy" in found) == any(row.val_accuracy is not None for row in rows)
 
 
 @pytest.mark.parametrize("penalties", [(0.0, 0.1, 1.0), (0.01,), (0.0,)], ids=str)

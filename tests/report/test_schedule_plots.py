@@ -43,7 +43,7 @@ def test_a_curve_begins_in_its_first_epoch_and_ends_with_its_last_step() -> None
 def test_a_long_stage_is_drawn_at_some_of_its_steps() -> None:
     curve = planned_rates(ScheduleSpec(), label="", base=1.0, num_epochs=100, steps_per_epoch=999)
     assert 300 < len(curve.rates) <= 602
-    assert curve.rates[-1] == pytest.approx(0, abs=1e-6)
+    assert curve.epochs[-1] == (100 * 999 - 1) / 999
 
 
 def test_stages_are_named_where_there_are_several() -> None:
@@ -55,10 +55,8 @@ def test_stages_are_named_where_there_are_several() -> None:
     assert {"head", "<all> & $x$"} <= texts(schedule_plot(curves))
 
 
-def test_the_sheet_is_one_picture_that_is_the_same_each_time() -> None:
-    sheet = schedule_sheet(steps_per_epoch=5)
-    assert sheet == schedule_sheet(steps_per_epoch=5)
-    with Image.open(io.BytesIO(sheet)) as image:
+def test_the_sheet_is_one_picture() -> None:
+    with Image.open(io.BytesIO(schedule_sheet(steps_per_epoch=5))) as image:
         assert image.width == 1760
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10
 
@@ -71,7 +69,11 @@ def test_the_plot_of_a_range_test_marks_suggestion_and_explosion() -> None:
     assert f"suggested: {found.suggestion:.2g}" in shown
     assert "exploded" in shown
     assert f"{found.suggestion:.2g} ({found.rule})" in range_words(found)
-    assert range_png(found).startswith(b"\x89PNG")
+
+
+def test_equal_tests_give_equal_pictures() -> None:
+    assert range_png(exploding()) == range_png(exploding())
+    assert range_plot(exploding()) == range_plot(exploding())
 
 
 def test_a_range_test_without_a_fall_is_drawn_and_said() -> None:

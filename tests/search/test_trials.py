@@ -66,7 +66,7 @@ def asked(arms: list[Arm]) -> list[dict[str, Any]]:
 
 
 def test_equal_seeds_ask_the_same_and_other_seeds_do_not(tmp_path: Path) -> None:
-    first, again = (run(tmp_path / name, trials=12) for name in ("a", "b"))
+    first, again = (run(tmp_path / name, trials=10) for name in ("a", "b"))
     assert asked(first) == asked(again)
     assert [arm.state for arm in first] == [arm.state for arm in again]
     assert asked(run(tmp_path / "c", trials=3, seed=1)) != asked(first)[:3]
@@ -80,7 +80,7 @@ def test_values_lie_in_the_space(tmp_path: Path) -> None:
 
 
 def test_hopeless_trials_are_stopped_early_and_the_best_ones_never(tmp_path: Path) -> None:
-    arms = run(tmp_path / "a", trials=25)
+    arms = run(tmp_path / "a", trials=16)
     stopped = [arm for arm in arms if arm.state == "stopped"]
     finished = [arm.answer.score for arm in arms if arm.answer]
     assert stopped
@@ -97,9 +97,9 @@ def test_without_pruning_every_trial_ends(tmp_path: Path) -> None:
     assert {arm.state for arm in arms} == {"finished"}
 
 
-@pytest.mark.parametrize("at", [0, 4, 11])
+@pytest.mark.parametrize("at", [9, pytest.param(0, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path, at: int) -> None:
-    whole = run(tmp_path / "whole", trials=14)
+    whole = run(tmp_path / "whole", trials=11)
     calls = 0
 
     def interrupted(settings: Mapping[str, Any], *, folder: Path, report: Report) -> ArmAnswer:
@@ -110,12 +110,12 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path, at:
         return evaluate(settings, folder=folder, report=report)
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "broken", trials=14, evaluate=interrupted)
+        run(tmp_path / "broken", trials=11, evaluate=interrupted)
     calls = 0
-    went_on = run(tmp_path / "broken", trials=14, resume=True, evaluate=_counting(evaluate, counted := []))
+    went_on = run(tmp_path / "broken", trials=11, resume=True, evaluate=_counting(evaluate, counted := []))
     assert asked(went_on) == asked(whole)
     assert [arm.state for arm in went_on] == [arm.state for arm in whole]
-    assert len(counted) == 14 - at
+    assert len(counted) == 11 - at
 
 
 def test_a_trial_that_ended_but_was_not_told_to_the_journal_is_not_run_again(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from budwood.train.device import Device
 from budwood.train.feed import PixelFeed
 from budwood.train.history import EpochRow, History
 from budwood.train.loop import fine_tune
-from budwood.train.precision import keep_depthwise_float32
 from budwood.train.predict import predict_pixels
 from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.stages import Stage, TrainSpec
@@ -278,23 +277,6 @@ def test_bfloat16_trains_and_keeps_the_names_of_the_weights(tiny: Tiny, squares:
     state = fitted.model.state_dict()
     assert state.keys() == reference.keys()
     assert {name: value.dtype for name, value in state.items()} == {n: v.dtype for n, v in reference.items()}
-
-
-def test_depthwise_convolutions_leave_autocast_and_the_others_do_not(tiny: Tiny) -> None:
-    model = tiny("test_convnext")
-    changed = keep_depthwise_float32(model)
-    seen: dict[str, torch.dtype] = {}
-    for name, module in changed.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda m, args, out, name=name: seen.update({name: out.dtype}))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        changed(torch.zeros(2, 3, 32, 32))
-    convolutions = {n: m for n, m in changed.named_modules() if isinstance(m, nn.Conv2d)}
-    depthwise = {n for n, m in convolutions.items() if m.groups == m.in_channels > 1}
-    assert depthwise
-    assert {n for n, dtype in seen.items() if dtype == torch.float32} == depthwise
-    assert depthwise < set(seen)
-    assert not any(type(m).__name__.startswith("Float32") for m in model.modules())
 
 
 def test_prediction_keeps_the_mode_and_sums_to_one(tiny: Tiny, squares: Squares) -> None:

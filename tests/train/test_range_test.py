@@ -95,6 +95,12 @@ def test_without_an_explosion_all_rates_are_tried() -> None:
     assert np.diff(np.log(found.rates)) == pytest.approx(math.log(5e4) / 39)
 
 
+def test_a_loss_far_above_its_lowest_but_below_its_start_is_no_explosion() -> None:
+    found = range_test(lambda rate: 2.0 if rate < 1e-4 else 0.05 if rate < 1e-2 else 0.8)
+    assert found.diverged_at is None
+    assert len(found.rates) == 100
+
+
 @pytest.mark.parametrize("seed", range(NUM_NOISY))
 def test_noise_moves_the_suggestion_within_its_decades(seed: int) -> None:
     found = range_test(like_a_network(seed))

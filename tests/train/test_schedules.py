@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+import tomllib
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -16,6 +19,7 @@ from torch.optim import lr_scheduler
 
 from budwood.config import validate
 from budwood.errors import SettingsError
+from budwood.recipe import parse_recipe
 from budwood.train.schedules import (
     SCHEDULES,
     AnySchedule,
@@ -27,6 +31,7 @@ from budwood.train.schedules import (
     plateau_factor,
 )
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "schedules.md"
 Scheduler = Callable[[torch.optim.Optimizer], Any]
 
 
@@ -270,8 +275,8 @@ def test_cosine_rises_linearly_to_the_base_rate_then_falls_to_zero() -> None:
 
 
 def test_a_stair_ends_with_its_epochs_though_they_are_rounded() -> None:
-    stairs = factors(ScheduleSpec(kind="exponential", gamma=0.5, every=0.7, staircase=True), total=22, per_epoch=10)
-    assert stairs == [0.5 ** (step // 7) for step in range(22)]
+    stairs = factors(ScheduleSpec(kind="exponential", gamma=0.5, every=2.2, staircase=True), total=120, per_epoch=25)
+    assert stairs == [0.5 ** (step // 55) for step in range(120)]
 
 
 def test_constant_is_one() -> None:
@@ -281,3 +286,24 @@ def test_constant_is_one() -> None:
 def test_a_stage_without_a_step_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one step"):
         make_schedule(ScheduleSpec(), total_steps=0, steps_per_epoch=3)
+
+
+def test_every_example_of_the_document_is_a_recipe() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 3
+    for text in examples:
+        parse_recipe(f'name = "example"\n{text}', source="the document")
+
+
+@pytest.mark.parametrize("name", ["constant", "exponential", "step", "cosine", "one_cycle", "triangular", "plateau"])
+def test_the_document_has_each_kind_with_its_defaults(name: str) -> None:
+    row = re.search(rf"^\| `{name}` \| .* \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert row is not None
+    told = tomllib.loads("\n".join(re.findall(r"`(\w+ = [^`]+)`", row[1])))
+    assert told == {key: value for key, value in SCHEDULES[name].defaults.items() if value is not None}
+
+
+def test_the_document_lists_all_kinds_in_the_words_of_the_registry() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").replace("`", "")
+    for name, kind in SCHEDULES.items():
+        assert f"| {name} | {kind.words}" in text

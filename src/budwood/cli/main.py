@@ -22,6 +22,7 @@ from budwood.cli import (
     models,
     multiply,
     predict,
+    rates,
     recipes,
     report,
     review,
@@ -38,7 +39,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, fit, audit, clean, review, split, multiply, evaluate, predict, report, verify, models, recipes):
+for command in (
+    demo,
+    fit,
+    audit,
+    clean,
+    review,
+    split,
+    multiply,
+    evaluate,
+    predict,
+    report,
+    verify,
+    models,
+    recipes,
+    rates,
+):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 
 

@@ -34,6 +34,9 @@ _WORDS = {
     "zero-input baseline": "zero-input baseline",
     "refit": "refitting on all parts",
     "predict": "predicting",
+    "sweep": "arms",
+    "range test": "steps at rising rates",
+    "border activations": "activations at the frozen border",
 }
 
 

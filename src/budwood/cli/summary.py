@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 
     from budwood.runs import Run
 
+_MAX_SAYINGS = 3
+
 
 def print_run(run: Run) -> None:
-    """The score with its interval, the baselines, and the paths of a finished run."""
+    """The score with its interval, the baselines, what the training says, and the paths of a finished run."""
     from rich.console import Console
     from rich.text import Text
 
@@ -34,10 +36,23 @@ def print_run(run: Run) -> None:
         console.print(f"  cross-validated {interval_text(folds['accuracy'])}, folds {shown}")
     if run.folder.comparison.is_file():
         _print_comparison(console, run)
+    _print_says(console, run)
     if scores["refit"]:
         console.print("  the bundle was then trained on all parts; the score is that of the model before")
     console.print(Text(f"bundle  {run.bundle}"))  # as text: a path may hold what rich takes for a tag
     console.print(Text(f"report  {run.report}", style="bold green"))
+
+
+def _print_says(console: Console, run: Run) -> None:
+    """What the curves and the answers say, the gravest three; all of it is in the report."""
+    from rich.text import Text
+
+    from budwood.page import training_says
+
+    styles = {"error": "red", "warning": "yellow", "info": "dim"}
+    for each in training_says(run.folder)[:_MAX_SAYINGS]:
+        # as text: a class may be called what rich takes for a tag
+        console.print(Text.assemble("  ", (f"{each.mark} {each.word}", styles[each.severity]), f"  {each.text}"))
 
 
 def _print_comparison(console: Console, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The packaged recipes: TOML files beside this one and in ``seeds/``, found by name. Their meaning is `budwood.recipe`'s.
+"""The packaged recipes: TOML files beside this one and in ``seeds/``, by name; what they mean is `budwood.recipe`'s.
 
 ``seeds/`` holds the experiments of the five student reports that Budwood began with (docs/seeds.md). What the report
 found stands in the file's header, in a line that begins with ``# Reported:``.

@@ -6,12 +6,13 @@ but the title may be left out, and the page is then about the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from budwood.data.records import Severity
 from budwood.evaluation.metrics import Estimate, Metrics
 from budwood.evaluation.predictions import Predictions
 from budwood.report.comparison import ComparisonView
+from budwood.report.training_data import TrainingView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,43 +103,6 @@ class SplitSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSelection:
-    """Heads trained with several penalties and scored by cross-validation; ``chosen`` is an index."""
-
-    title: str
-    penalties: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    deviations: tuple[float, ...]
-    chosen: int
-    num_folds: int
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRow:
-    """The numbers of one epoch (1, 2, ...); None where nothing was measured."""
-
-    epoch: int
-    train_loss: float
-    lr: float
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FineTuning:
-    """One stage of gradient training; ``best_epoch`` is the epoch whose weights were kept."""
-
-    title: str
-    epochs: tuple[EpochRow, ...]
-    best_epoch: int | None = None
-    note: str = ""
-
-
-Phase = HeadSelection | FineTuning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """The network that came out, and where its first weights are from."""
 
@@ -221,7 +185,7 @@ class ReportData:
     findings: tuple[FindingGroup, ...] = ()
     orientation: str = ""
     split: SplitSummary | None = None
-    training: tuple[Phase, ...] = ()
+    training: TrainingView = field(default_factory=TrainingView)
     model: ModelCard | None = None
     result: Result | None = None
     mistakes: tuple[Judged, ...] = ()

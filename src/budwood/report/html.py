@@ -13,8 +13,10 @@ from markupsafe import Markup
 from budwood.evaluation.metrics import ClassMetrics, Estimate, confused_pairs
 from budwood.report import plots
 from budwood.report.comparison import difference_plot
-from budwood.report.data import Baseline, HeadSelection, ReportData, Result, Step
+from budwood.report.curves import rate_spark, training_curves
+from budwood.report.data import Baseline, ReportData, Result, Step
 from budwood.report.templating import Wide, both, environment, of_hundred, printable, stylesheet
+from budwood.report.training_data import HeadSelection, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class _Plots:
     scores: Wide
     confusion: Markup
     comparison: Wide
-    training: tuple[Markup, ...]
+    phases: tuple[Wide, ...]
+    rates: tuple[Markup, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +68,20 @@ def _draw(data: ReportData) -> _Plots:
         scores=both(plots.class_scores, result.metrics) if result else Wide(),
         confusion=Markup(plots.confusion(result.metrics) if result else ""),
         comparison=both(difference_plot, data.comparison) if data.comparison else Wide(),
-        training=tuple(
-            Markup(
-                plots.head_selection(phase, name=f"phase-{i}")
-                if isinstance(phase, HeadSelection)
-                else plots.training_curves(phase, name=f"phase-{i}")
-            )
-            for i, phase in enumerate(data.training)
+        phases=tuple(_draw_phase(phase, name=f"phase-{i}") for i, phase in enumerate(data.training.phases)),
+        rates=tuple(
+            Markup(rate_spark(row.planned, name=f"rate-{i}")) if row.planned else Markup()
+            for i, row in enumerate(data.training.plan)
         ),
+    )
+
+
+def _draw_phase(phase: Phase, *, name: str) -> Wide:
+    if isinstance(phase, HeadSelection):
+        return Wide(screen=Markup(plots.head_selection(phase, name=name)))
+    return Wide(
+        screen=Markup(training_curves(phase, name=name)),
+        phone=Markup(training_curves(phase, name=name, narrow=True)),
     )
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from budwood.evaluation.metrics import Metrics, confused_pairs
-from budwood.report.data import DatasetSummary, FineTuning, HeadSelection, Result
+from budwood.report.data import DatasetSummary, Result
 from budwood.report.drawing import (
     MIDDLE,
     NARROW,
@@ -31,13 +31,11 @@ from budwood.report.drawing import (
     short,
 )
 from budwood.report.svg import AMBER, INK, LEAF, MUTED, PAPER, SAGE, TIP, WRONG, page_style, plain, to_svg
+from budwood.report.training_data import HeadSelection
 
 _PART_COLOURS = (LEAF, SAGE, AMBER, MUTED)
 # A matrix of more classes cannot be read on a screen; the commonest confusions are listed in its place.
 MAX_MATRIX_CLASSES = 50
-
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def class_counts(dataset: DatasetSummary, *, narrow: bool = False) -> str:
@@ -92,44 +90,6 @@ def head_selection(phase: HeadSelection, *, name: str = "head") -> str:
         axes.set_xlabel("penalty (stronger to the right)")
         axes.set_title("accuracy, mean and deviation over folds", fontsize=12, fontweight="normal", color=MUTED)
         percent_axis(axes, "y")
-        return to_svg(figure, name, alt=phase.title)
-
-
-def training_curves(phase: FineTuning, *, name: str = "curves") -> str:
-    """Loss, validation accuracy and learning rate against the epoch; the kept epoch is marked."""
-    x = [row.epoch for row in phase.epochs]
-    nan = float("nan")
-    losses = {"training": [row.train_loss for row in phase.epochs]}
-    val_loss = [nan if row.val_loss is None else row.val_loss for row in phase.epochs]
-    accuracy = [nan if row.val_accuracy is None else row.val_accuracy for row in phase.epochs]
-    if not all(map(math.isnan, val_loss)):
-        losses["validation"] = val_loss
-    panels: list[tuple[str, dict[str, list[float]]]] = [("loss", losses)]
-    if not all(map(math.isnan, accuracy)):
-        panels.append(("validation accuracy", {"validation": accuracy}))
-    # Learning rates are shown in units of their own power of ten, such as 10⁻⁴.
-    power = math.floor(math.log10(max((row.lr for row in phase.epochs if row.lr > 0), default=1.0)))
-    rates = [row.lr / 10.0**power for row in phase.epochs]
-    unit = "" if power == 0 else f", 10{str(power).translate(_SUPERSCRIPT)}"
-    panels.append((f"learning rate{unit}", {"": rates}))
-    colours = {"training": SAGE, "validation": LEAF, "": AMBER}
-    with page_style():
-        figure = Figure(figsize=(WIDE * PIXEL, 270 * PIXEL), layout="constrained")
-        row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (title, lines) in zip(row, panels, strict=True):
-            axes.set_title(title)
-            for label, values in lines.items():
-                marker = "o" if len(x) <= 20 else ""
-                axes.plot(x, values, color=colours[label], linewidth=2, marker=marker, markersize=4, label=label)
-            if phase.best_epoch is not None:
-                axes.axvline(phase.best_epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-            axes.grid(axis="y", linewidth=0.8)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(losses) > 1:
-            row[0].legend(handlelength=1.2)
-        if len(panels) == 3:
-            percent_axis(row[1], "y")
         return to_svg(figure, name, alt=phase.title)
 
 

@@ -54,6 +54,7 @@ def environment(package: str = "budwood.report") -> Environment:
         data_uri=data_uri,
         words=lambda text: text.replace("_", " "),
         count=count,
+        size=size,
         basename=lambda path: path.rpartition("/")[2] or path,
         thousands=lambda number: f"{number:,}".replace(",", "\u202f"),
     )
@@ -105,6 +106,15 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}\u00a0h {minutes}\u00a0min"
     return f"{minutes}\u00a0min {rest}\u00a0s" if minutes else f"{rest}\u00a0s"
+
+
+def size(num_bytes: int) -> str:
+    """``61_400_000`` -> ``"61 MB"``."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= scale:
+            value = num_bytes / scale
+            return f"{value:.0f}\u00a0{unit}" if value >= 10 else f"{value:.1f}\u00a0{unit}"
+    return f"{num_bytes}\u00a0bytes"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -2,8 +2,8 @@
 
 A view is one of the eight flips and turns. What is kept is keyed by pixel digest, backbone, preprocess and view, so a
 second run on the same pictures, or on some of them, computes nothing twice. Features are computed in bfloat16 where
-the CPU has it (BatchNorm folded, channels last) and stored as float16; the head that a bundle ships is judged by the
-bundle's own float32 predictor, never by these.
+the CPU has it (`frozen_network.py`) and stored as float16; the head that a bundle ships is judged by the bundle's own
+float32 predictor, never by these.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import time
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 
 from budwood.data.preprocess import Preprocess
 from budwood.errors import BackboneError
-from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
+from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 from budwood.files import sha256_bytes, to_json, write_bytes
+from budwood.train.frozen_network import Backend, FrozenNetwork, NotEqualError, default_backend, open_network
 
 BATCH_SIZE = 32
 # All that a cut or mutated shard makes numpy and zipfile raise.
@@ -39,7 +39,8 @@ _DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile
 class FeatureSource:
     """What features depend on besides the pictures: the frozen network, its input, its arithmetic.
 
-    identity: a text that differs whenever the backbone's weights differ (name and digest).
+    identity: a text that differs whenever the backbone's weights differ (name and digest). backend: what carries the
+    network out; None takes OpenVINO where it is installed and the CPU computes.
     """
 
     module: nn.Module
@@ -47,11 +48,19 @@ class FeatureSource:
     preprocess: Preprocess
     identity: str
     bf16: bool
+    backend: Backend | None = None
+
+    @property
+    def carried_out_by(self) -> Backend:
+        """What carries the network out."""
+        return self.backend or default_backend()
 
     @property
     def key(self) -> str:
         """The name of this source's folder in the cache."""
         facts = {"backbone": self.identity, "preprocess": self.preprocess.to_dict(), "bf16": self.bf16}
+        if self.carried_out_by != "torch":
+            facts["backend"] = self.carried_out_by
         return sha256_bytes(to_json(facts).encode())[:24]
 
 
@@ -134,9 +143,16 @@ def frozen_features(
                 out[row, i] = kept[digest]
         missing.append(np.array(absent, dtype=np.int64))
     total = sum(len(m) for m in missing)
-    listen(StepStarted(step=step, total=total))
+    network: FrozenNetwork | None = None
     if total:
-        network = _fast_network(source)
+        try:
+            network = _opened(source, pixels)
+        except NotEqualError as reason:
+            listen(Warned(text=f"frozen features are computed by torch instead of OpenVINO: {reason}"))
+            plain = replace(source, backend="torch")
+            return frozen_features(plain, pixels, digests, views=views, cache=cache, listen=listen, step=step)
+    listen(StepStarted(step=step, total=total))
+    if network:
         for row, view in enumerate(views):
             rows = missing[row]
             if not len(rows):
@@ -156,19 +172,18 @@ def frozen_features(
     return out
 
 
-def _fast_network(source: FeatureSource) -> nn.Module:
-    from budwood.models.fold import fold_batch_norm
+def _opened(source: FeatureSource, pixels: NDArray[np.uint8]) -> FrozenNetwork:
+    return open_network(
+        source.module,
+        preprocess=source.preprocess,
+        bf16=source.bf16,
+        backend=source.carried_out_by,
+        pictures=pixels,
+    )
 
-    size = source.preprocess.size
-    network = fold_batch_norm(source.module, torch.zeros(2, 3, size, size))
-    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(memory_format=torch.channels_last)
-    return network.to(torch.bfloat16) if source.bf16 else network
 
-
-@torch.inference_mode()
 def _run(
-    network: nn.Module,
+    network: FrozenNetwork,
     source: FeatureSource,
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
@@ -177,13 +192,9 @@ def _run(
     listen: Listener,
     step: str,
 ) -> NDArray[np.float16]:
-    dtype = torch.bfloat16 if source.bf16 else torch.float32
-    device = next(network.parameters()).device
     out = np.empty((len(rows), source.num_features), dtype=np.float16)
     for at in range(0, len(rows), BATCH_SIZE):
         chosen = rows[at : at + BATCH_SIZE]
-        batch = np.ascontiguousarray(turned(pixels[chosen], view))
-        images = source.preprocess.normalise(torch.from_numpy(batch).to(device)).to(dtype)
-        out[at : at + len(chosen)] = network(images).float().cpu().numpy()
+        out[at : at + len(chosen)] = network(np.ascontiguousarray(turned(pixels[chosen], view)))
         listen(StepAdvanced(step=step, count=len(chosen)))
     return out

@@ -22,8 +22,11 @@ from budwood.train.feed import Batch, drawn_batches
 from budwood.train.freezing import train_mode
 from budwood.train.history import EpochRow, History
 from budwood.train.keeper import Keeper, Outcome, Snapshot
+from budwood.train.spread import Tell
 from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.state import Progress, part_of
+from budwood.train.team import Team
+from budwood.train.teamwork import Task, train_in_team
 
 MAX_ROLLBACKS = 3
 _LOWER = 1 / 3  # what the rates are multiplied by after the loss exploded
@@ -54,7 +57,16 @@ def fine_tune(
         DivergedError: the loss became infinite or not a number, and no epoch before it can be kept.
         UsageError: not even one picture fits into memory.
     """
-    return _Work(model, data, listen=listen, step=step, on_epoch=on_epoch, keeper=keeper).go()
+    if data.device.processes > 1:
+        found = result_of(
+            *train_in_team(_train_share, model, data=data, listen=listen, step=step, on_epoch=on_epoch, keeper=keeper)
+        )
+    else:
+        team = Team.alone(data.device)
+        found = _Work(model, data, team=team, listen=listen, step=step, on_epoch=on_epoch, keeper=keeper).go()
+    if keeper:
+        keeper.finish(outcome_of(found), found.model.state_dict())
+    return found
 
 
 class _Work:
@@ -65,6 +77,7 @@ class _Work:
         model: Classifier,
         data: StageInput,
         *,
+        team: Team,
         listen: Listener,
         step: str,
         on_epoch: Callable[[EpochRow], None],
@@ -72,7 +85,7 @@ class _Work:
     ) -> None:
         self.data, self.settings = data, data.settings
         self.listen, self.name, self.on_epoch, self.keeper = listen, step, on_epoch, keeper
-        self.engine = Engine(model, data)
+        self.team, self.engine = team, Engine(model, data, team=team)
         self.progress = Progress(epoch=data.first_epoch)
         self.best = self.engine.judged_state()
 
@@ -97,6 +110,8 @@ class _Work:
     def _take_up(self) -> Snapshot:
         """Put back what an earlier process left; returns the start of the epoch under way."""
         kept = self.keeper.begin(self.data.stage_number) if self.keeper else None
+        if self.team.size > 1:
+            kept = self.team.agreed(kept)  # of what the hosts have kept, the first one's counts
         if kept is None:
             return self._snapshot()
         start, within = kept
@@ -139,7 +154,7 @@ class _Work:
     def _step(self, batch: Batch) -> None:
         progress = self.progress
         stepped = self.engine.step(batch, progress)
-        size = len(batch.inputs)
+        size = len(batch.targets)
         if stepped.micro != progress.micro:
             self._note(f"memory ran out: batches of {size} pass in pieces of {stepped.micro}, with equal gradients")
             progress.micro = stepped.micro
@@ -244,7 +259,7 @@ class _Work:
         pictures = len(progress.rows) * self.engine.epoch_size
         note = f"{pictures / seconds:.0f} images/s, best epoch {progress.best_epoch + 1} of {len(progress.rows)}"
         self.listen(StepFinished(step=self.name, seconds=seconds, note=note))
-        found = FitResult(
+        return FitResult(
             model=result,
             history=History(rows=progress.rows),
             best_epoch=progress.best_epoch + 1,
@@ -252,9 +267,17 @@ class _Work:
             val_accuracy=progress.best_accuracy,
             notes=progress.notes,
         )
-        if self.keeper:
-            self.keeper.finish(outcome_of(found), result.state_dict())
-        return found
+
+
+def _train_share(task: Task, team: Team, tell: Tell) -> Outcome:
+    """One process's part of a stage that several carry out."""
+    model, data = task.parcel.opened()
+    hears: Tell = tell if team.leads else lambda value: None
+    keeper = task.keeper(listen=hears) if team.leads else None
+    found = _Work(model, data, team=team, listen=hears, step=task.step, on_epoch=hears, keeper=keeper).go()
+    if team.leads:
+        task.save(found.model)
+    return outcome_of(found)
 
 
 def outcome_of(fit: FitResult) -> Outcome:

@@ -1,6 +1,8 @@
-"""bfloat16 training on the CPU, with depthwise convolutions kept in float32.
+"""bfloat16 training on the CPU: depthwise convolutions whose gradients are computed in whichever precision is faster.
 
-The depthwise backward pass in bfloat16 takes four times as long as in float32, more than all the rest gains.
+In bfloat16 the gradient of a depthwise convolution's input takes 12 to 150 times as long as in float32 where it has a
+stride, that of its weights 4 to 6 times as long where the kernel is larger than 3 x 3 (`docs/speed.md`): more than all
+the rest gains. Nothing here concerns GPUs.
 """
 
 from __future__ import annotations
@@ -9,33 +11,80 @@ import copy
 from typing import Any, TypeVar
 
 import torch
+from timm.layers import Conv2dSame
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 _CLASSES: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
+_LARGEST_KERNEL = 3  # whose weights' gradient is as fast in bfloat16
+_IMAGES, _WEIGHT = [True, False, False], [False, True, False]
 
 
-def _float32_class(base: type[nn.Conv2d]) -> type[nn.Conv2d]:
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution of bfloat16 images ``[B, C, H, W]`` with float32 weights ``[C, 1, k, k]``."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, geometry: list[list[int]]) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.geometry = geometry
+        low = None if bias is None else bias.to(images.dtype)
+        stride, padding, dilation = geometry
+        return torch.conv2d(images, weight.to(images.dtype), low, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (images, weight), (grad,) = ctx.saved_tensors, grads
+        low, wide, rest = weight.to(images.dtype), grad.float(), (None, *ctx.geometry, False, [0, 0], len(weight))
+        backward = torch.ops.aten.convolution_backward
+        of_images = of_weight = of_bias = None
+        if ctx.needs_input_grad[0] and max(ctx.geometry[0]) == 1:
+            of_images = backward(grad, images, low, *rest, _IMAGES)[0]
+        elif ctx.needs_input_grad[0]:
+            shape = torch.empty_like(images, dtype=torch.float32)  # its values are not read
+            of_images = backward(wide, shape, weight, *rest, _IMAGES)[0].to(images.dtype)
+        if ctx.needs_input_grad[1] and max(weight.shape[2:]) <= _LARGEST_KERNEL:
+            of_weight = backward(grad, images, low, *rest, _WEIGHT)[1].to(weight.dtype)
+        elif ctx.needs_input_grad[1]:
+            of_weight = backward(wide, images.float(), weight, *rest, _WEIGHT)[1]
+        if ctx.needs_input_grad[2]:
+            of_bias = wide.sum((0, 2, 3))
+        return of_images, of_weight, of_bias, None
+
+
+def _fast_class(base: type[nn.Conv2d]) -> type[nn.Conv2d]:
     if base in _CLASSES:
         return _CLASSES[base]
 
     def forward(self: Any, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, enabled=False):
-            out: Tensor = base.forward(self, images.to(self.weight.dtype))  # float32, but in a copy made for inference
+        if images.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            out: Tensor = base.forward(self, images.to(self.weight.dtype))  # bfloat16 in a copy made for inference
             return out
+        images = images.bfloat16()
+        if base is Conv2dSame:
+            images = pad_same(images, list(self.weight.shape[-2:]), self.stride, self.dilation)
+        geometry = [list(self.stride), list(self.padding), list(self.dilation)]
+        with torch.autocast("cpu", enabled=False):
+            found: Tensor = _Depthwise.apply(images, self.weight, self.bias, geometry)  # type: ignore[no-untyped-call]
+            return found
 
-    _CLASSES[base] = type(f"Float32{base.__name__}", (base,), {"forward": forward})
+    _CLASSES[base] = type(f"Fast{base.__name__}", (base,), {"forward": forward})
     return _CLASSES[base]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a depthwise convolution does nothing but convolve: others have a forward pass of their own."""
+    if type(module) is Conv2dSame:
+        return True
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def keep_depthwise_float32(model: Module) -> Module:
-    """A copy of ``model`` whose depthwise convolutions leave autocast; names of the weights stay the same."""
+def speed_up_depthwise(model: Module) -> Module:
+    """A copy of ``model`` whose depthwise convolutions train fast under autocast; weights keep their names."""
     changed = copy.deepcopy(model)
     for module in changed.modules():
-        if type(module) in _CLASSES.values():
-            continue
-        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels:
-            module.__class__ = _float32_class(type(module))
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and _is_plain(module):
+            module.__class__ = _fast_class(type(module))
     return changed

@@ -25,7 +25,7 @@ def exponential(
 
     def factor(step: int) -> float:
         passed = step / (every * per_epoch)
-        # The end of a stair must not be missed by a rounding: 7 / (0.7 * 10) is below 1.
+        # The end of a stair must not be missed by a rounding: 55 / (2.2 * 25) is below 1.
         return max(floor, gamma ** (math.floor(passed + 1e-9) if staircase else passed))
 
     return factor

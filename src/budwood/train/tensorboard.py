@@ -66,7 +66,7 @@ class EpochWriter:
         from torch.utils.tensorboard import SummaryWriter
 
         # A training that goes on after a stop takes back the epochs that an earlier process wrote and lost again.
-        return SummaryWriter(str(self.folder), purge_step=epoch)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self.folder), purge_step=epoch)
 
 
 def epoch_writer(folder: Path) -> EpochWriter:

@@ -1,0 +1,93 @@
+"""Frozen networks carried out by OpenVINO on the CPU, where the extra ``budwood[openvino]`` is installed.
+
+OpenVINO's own `convert_model` tells its makers of every call through the network; the parts that it is made of, used
+here, do not. Whether the answers are those of torch is judged in `features.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+_LARGEST_BATCH = 1024
+
+
+class ConversionError(Exception):
+    """OpenVINO cannot carry out a network; the text says why."""
+
+
+def is_installed() -> bool:
+    """Whether the extra is there."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+class CompiledNetwork:
+    """A network of OpenVINO's: images ``[B, 3, S, S]`` -> outputs ``[B, D]`` float32."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, images: Tensor) -> NDArray[np.float32]:
+        """Outputs of a batch; the array is the caller's own."""
+        found = self._request.infer([np.ascontiguousarray(images.numpy())])
+        return np.array(found[0], dtype=np.float32)
+
+
+def compile_network(network: nn.Module, *, size: int, bf16: bool, threads: int) -> CompiledNetwork:
+    """``network``, which is in eval mode, for images of ``size`` pixels in batches of any size.
+
+    Args:
+        bf16: lets OpenVINO compute in bfloat16.
+
+    Raises:
+        ConversionError: torch cannot write the network down, or OpenVINO does not know a step of it.
+    """
+    import openvino
+
+    precision = "bf16" if bf16 else "f32"
+    wishes = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    try:
+        return CompiledNetwork(openvino.Core().compile_model(_converted(network, size), "CPU", wishes))
+    except Exception as error:  # each of the many steps on the way raises errors of its own
+        raise ConversionError(_first_line(error)) from error
+
+
+def _converted(network: nn.Module, size: int) -> Any:
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
+    with _unheard(), torch.no_grad():
+        program = torch.export.export(network, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: batch},))
+        decoder = TorchFXPythonDecoder.from_exported_program(program)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    return frontend.convert(frontend.load(decoder))
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """torch and OpenVINO warn of one another's future, at length."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _first_line(error: Exception) -> str:
+    """The last line of a long message names the step that is not known; of a short one, its only line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    known = [line for line in lines if "No conversion rule" in line]
+    return (known or lines or [type(error).__name__])[0]
