@@ -11,13 +11,13 @@ import pytest
 from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.report import plots
+from budwood.report.curves import training_curves
 from budwood.report.data import (
     ClassSummary,
     DatasetSummary,
     ReportData,
     Result,
 )
-from budwood.report.curves import training_curves
 from budwood.report.training_data import HeadSelection
 
 HOSTILE = (

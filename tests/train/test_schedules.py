@@ -247,6 +247,7 @@ def test_an_unknown_kind_is_answered_with_the_kinds() -> None:
         ({"kind": "constant", "floor": 0.5}, 'schedule "constant" does not take floor; it takes nothing'),
         ({"kind": "cosine", "warmpu": 0.5}, 'unknown key "schedule.warmpu"; did you mean "schedule.warmup"'),
         ({"kind": "step", "milestones": [5, 2]}, "each later than the one before"),
+        ({"kind": "step", "milestones": [0, 5]}, "epochs above 0"),
         ({"kind": "step", "milestones": []}, "at least one epoch"),
         ({"kind": "exponential", "gamma": 1.5}, "schedule.gamma: input should be less than or equal to 1"),
         (3, "a schedule is a kind"),
@@ -272,6 +273,16 @@ def test_cosine_rises_linearly_to_the_base_rate_then_falls_to_zero() -> None:
     assert factor(100) == 0
     falling = [factor(step) for step in range(10, 101)]
     assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_what_ends_with_the_stage_stays_low_after_it(name: str) -> None:
+    schedule = make_schedule(ScheduleSpec(kind=name), total_steps=40, steps_per_epoch=4)
+    assert max(schedule(step) for step in range(40, 200)) <= schedule(39)
+
+
+def test_one_cycle_that_is_too_short_to_rise_begins_at_its_peak() -> None:
+    assert factors(ScheduleSpec(kind="one_cycle", pct_start=0.3), total=3, per_epoch=1)[0] == 1
 
 
 def test_a_stair_ends_with_its_epochs_though_they_are_rounded() -> None:

@@ -11,7 +11,7 @@ import copy
 from typing import Any, TypeVar
 
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
@@ -64,7 +64,7 @@ def _fast_class(base: type[nn.Conv2d]) -> type[nn.Conv2d]:
             images = pad_same(images, list(self.weight.shape[-2:]), self.stride, self.dilation)
         geometry = [list(self.stride), list(self.padding), list(self.dilation)]
         with torch.autocast("cpu", enabled=False):
-            found: Tensor = _Depthwise.apply(images, self.weight, self.bias, geometry)  # type: ignore[no-untyped-call]
+            found: Tensor = _Depthwise.apply(images, self.weight, self.bias, geometry)
             return found
 
     _CLASSES[base] = type(f"Fast{base.__name__}", (base,), {"forward": forward})
