@@ -27,7 +27,7 @@ from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
 from budwood.files import write_json, write_text
 from budwood.look import form_opinion
 from budwood.models.backbones import Backbone, check_name
-from budwood.models.build import num_parameters, open_backbone, store_side
+from budwood.models.build import open_backbone, store_side
 from budwood.opening import Journal, command_line, new_run_path, opened_run
 from budwood.page import write_report
 from budwood.prepare import (
@@ -42,6 +42,7 @@ from budwood.runs import Run, RunDir, StepTime
 from budwood.scoring import cross_validate, score
 from budwood.train.freezing import refuse_unknown_blocks
 from budwood.training import Trained, Trainer, open_trainer
+from budwood.training_record import training_record
 from budwood.where import Chosen, chosen_machine
 
 Comparing = Literal["clean", "balance"]
@@ -179,7 +180,7 @@ class _Work:
             everything = part_of(pixels, tuple(sorted(i for rows in splits[0].parts.values() for i in rows)))
             self._write_bundle(run.bundle, trainer.refit(everything, trained), facts)
             write_json(run.metrics, {**scores, "refit": True})
-        write_json(run.training, trainer.to_json(trained, environment, num_parameters(trained.model)))
+        write_json(run.training, training_record(trainer, trained, environment))
         self.journal.write("running", step="report")
         write_report(run, dataset.store)
         cache.prune()

@@ -314,44 +314,6 @@ class Trainer:
             listen=self.listen,
         )
 
-    def to_json(self, trained: Trained, environment: dict[str, Any], num_parameters: int) -> dict[str, Any]:
-        """training.json: everything about the making that the report shows and no other file holds."""
-        head = trained.head
-        preprocess = self.source.preprocess
-        sides = sorted(min(r.width, r.height) for r in self.dataset.catalog.records)
-        return {
-            "orientation": self.views.evidence,
-            "augment": self.views.augment.model_dump(mode="json"),
-            "views": {"train": list(self.views.train), "predict": list(self.views.predict)},
-            "preprocess": preprocess.to_dict(),
-            "median_side": sides[len(sides) // 2],
-            "native_size": self.backbone.preprocess.size,
-            "backbone": {
-                "name": self.backbone.name,
-                "source": self.backbone.source,
-                "sha256": self.backbone.digest,
-                "parameters": num_parameters,
-            },
-            "head": None
-            if head is None
-            else {
-                "penalties": list(head.penalties),
-                "accuracies": head.accuracies.mean(axis=1).tolist(),
-                "deviations": head.accuracies.std(axis=1, ddof=1).tolist(),
-                "log_losses": head.log_losses.mean(axis=1).tolist(),
-                "chosen": head.chosen,
-                "num_folds": head.accuracies.shape[1],
-                "num_views": len(self.views.train),
-                "iterations": head.iterations,
-                "converged": head.converged,
-            },
-            "balance": self.balance.model_dump(mode="json"),
-            "caches": [use.to_dict() for use in trained.caches],
-            "best_epochs": [fit.best_epoch for fit in trained.fits],
-            "notes": [note for fit in trained.fits for note in fit.notes],
-            **environment,
-        }
-
 
 def open_trainer(
     recipe: Recipe,

@@ -162,7 +162,7 @@ def plateau_factor(val_losses: Sequence[float], spec: ScheduleSpec) -> float:
         if math.isnan(loss):
             raise SettingsError(
                 'the schedule "plateau" follows the validation loss, and an epoch has none; '
-                "keep a validation part, or take another schedule, such as cosine"
+                "keep a validation part (a refit has none), or take another schedule, such as cosine"
             )
         if loss < best * (1 - spec.threshold):
             best, waited = loss, 0
