@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +25,19 @@ from budwood.data.loader import PixelSet
 from budwood.data.placing import check_enough, place, units_of
 from budwood.data.preprocess import Preprocess
 from budwood.data.split_nouns import Split
-from budwood.errors import IntegrityError
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, Scored, StepFinished
 from budwood.export.bundle import Bundle, BundleFacts
-from budwood.files import read_json, sha256_bytes, to_json, write_bytes, write_json
+from budwood.files import sha256_bytes, to_json, write_bytes
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head, classifier_state, open_backbone
 from budwood.prepare import Dataset, choose_views, digests_of, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe
 from budwood.scoring import predict_part
 from budwood.search.arms import Training
+from budwood.search.trainings import Answered, KeptTraining
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.freezing import refuse_unknown_blocks
-from budwood.train.history import History
 from budwood.train.predict import loss_and_accuracy
 from budwood.training import Trained, Trainer
 from budwood.where import Chosen
@@ -56,13 +55,19 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """One training of an arm and its answers to the pictures that it was judged by."""
+class Freeze:
+    """A comparison of depths.
 
-    training: Training
-    predictions: Predictions
-    history: History
-    notes: tuple[str, ...]
+    stages: what fine-tunes, once for each depth. epochs: the most that an arm takes. seeds: of the trainings; the first
+    one draws the versions of the pictures that all of them see. folder: for kept activations. decisions: file of what
+    was decided about them.
+    """
+
+    stages: tuple[Stage, ...]
+    epochs: int
+    seeds: tuple[int, ...]
+    folder: Path
+    decisions: Path
 
 
 def rounds_of(dataset: Dataset, split: Split, *, folds: int | None, seed: int) -> tuple[Round, ...]:
@@ -87,6 +92,7 @@ class Bench:
     """What all arms share.
 
     initial: folder of the first weights, one file for each architecture and seed. chosen: the machine's arithmetic.
+    freeze: the depths that are compared, if any, and where their pictures at the borders are kept.
     """
 
     dataset: Dataset
@@ -95,6 +101,13 @@ class Bench:
     chosen: Chosen
     initial: Path
     listen: Listener
+    freeze: Freeze | None = None
+    _pools: dict[str, Pool] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Delete what was kept for trainings that are still to come: there are none."""
+        while self._pools:
+            self._pools.popitem()[1].close()
 
     def answer(
         self,
@@ -113,7 +126,7 @@ class Bench:
             checkpoints: keep the state within the training there, too.
             on_epoch: told the validation accuracy after each epoch; may raise to end the training.
         """
-        kept = _Kept(folder / f"{seed}-{fold}")
+        kept = KeptTraining(folder / f"{seed}-{fold}")
         known = kept.load()
         if known is not None:
             for row in known.history.rows:
@@ -136,7 +149,7 @@ class Bench:
                 classes=self.dataset.catalog.classes,
             ),
             history=trained.history,
-            notes=tuple(note for fit in trained.fits for note in fit.notes),
+            notes=(*(note for fit in trained.fits for note in fit.notes), *self._told(trainer, trained)),
         )
         kept.save(answered)
         # As a later process will read it: the file's digits, so that a resumed sweep judges by the same numbers.
@@ -170,6 +183,17 @@ class Bench:
             identity=to_json(arithmetic),
         )
         return trainer, pixels
+
+    def _pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze) -> Pool:
+        """The pictures of all rounds, with what is kept of them: opened once for all trainings that can share it."""
+        recipe, stage = trainer.recipe, fine_tuned(trainer.recipe)[0]
+        facts = {"model": recipe.model, "augment": recipe.augment, "train": recipe.train.model_copy(update=_NO_STAGES)}
+        shared = to_json([*(spec.model_dump(mode="json") for spec in facts.values()), stage.augment])
+        key = sha256_bytes(shared.encode())[:24]
+        if key not in self._pools:
+            self.close()
+            self._pools[key] = self._open_pool(trainer, pixels, freeze)
+        return self._pools[key]
 
     def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:
         """The weights that every arm of this architecture and seed starts from: from the sweep's folder, or new there.
@@ -255,45 +279,3 @@ def _epochs_told(outer: Listener, on_epoch: OnEpoch) -> Listener:
             outer(event)
 
     return listen
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A training that ended, in files that a killed sweep finds again."""
-
-    path: Path
-
-    def load(self) -> Answered | None:
-        facts = self.path / "training.json"
-        if not facts.is_file():
-            return None
-        found = read_json(facts)
-        try:
-            return Answered(
-                training=Training(**found["training"]),
-                predictions=Predictions.load(self.path / "predictions.csv"),
-                history=History.load(self.path / "history.csv"),
-                notes=tuple(found["notes"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{self.path} is not a whole training ({error}); remove it") from error
-
-    def save(self, answered: Answered) -> None:
-        answered.predictions.save(self.path / "predictions.csv")
-        answered.history.save(self.path / "history.csv")
-        training = answered.training
-        values = {name: getattr(training, name) for name in ("seed", "fold", "accuracy", "log_loss", "seconds")}
-        write_json(self.path / "training.json", {"training": values, "notes": list(answered.notes)})  # last
-
-
-def pooled(answers: Sequence[Predictions]) -> Predictions:
-    """The answers of all folds as one table, by path."""
-    paths = [path for each in answers for path in each.paths]
-    order = np.argsort(np.array(paths, dtype=object), kind="stable")
-    targets = np.concatenate([each.targets for each in answers if each.targets is not None])
-    return Predictions(
-        probs=np.concatenate([each.probs for each in answers])[order],
-        targets=targets[order],
-        paths=tuple(paths[int(i)] for i in order),
-        classes=answers[0].classes,
-    )

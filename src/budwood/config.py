@@ -6,7 +6,7 @@ import difflib
 import tomllib
 import types
 from collections.abc import Iterable
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -130,6 +130,8 @@ def _models_in(annotation: Any, repeated: bool = False) -> list[tuple[type[BaseM
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [(annotation, repeated)]
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return _models_in(get_args(annotation)[0], repeated)
     if origin in (tuple, list, Union, types.UnionType):
         inside = repeated or origin in (tuple, list)
         return [found for part in get_args(annotation) for found in _models_in(part, inside)]

@@ -48,7 +48,8 @@ class Machine:
 
     thread_speedup: work per second with ``threads_tried`` threads against one, measured at start; None when the number
         was given.
-    bf16_speedup: a bfloat16 matrix product against float32, measured at start.
+    bf16_speedup: a bfloat16 matrix product against float32 on ``device``, measured at start.
+    device: ``"cuda"``, ``"mps"`` (Apple's GPU) or ``"cpu"``: what training computes on.
     """
 
     cpu: str
@@ -80,7 +81,8 @@ def probe(*, threads: int | None = None, tuned_allocator: bool = False) -> Machi
     speedup = _thread_speedup(cores) if threads is None and cores > 1 else None
     chosen = threads or (cores if speedup is not None and speedup >= _THREAD_WORTH else 1)
     torch.set_num_threads(chosen)
-    bf16_speedup = _bf16_speedup()
+    device = found_device()
+    bf16_speedup = _bf16_speedup(device)
     return Machine(
         cpu=_cpu_name(),
         cores=cores,
@@ -89,9 +91,18 @@ def probe(*, threads: int | None = None, tuned_allocator: bool = False) -> Machi
         thread_speedup=None if speedup is None else round(speedup, 2),
         bf16=bf16_speedup >= _BF16_WORTH,
         bf16_speedup=round(bf16_speedup, 2),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device,
         tuned_allocator=tuned_allocator,
     )
+
+
+def found_device() -> str:
+    """The fastest device of this computer that torch can use: ``"cuda"``, ``"mps"`` or ``"cpu"``."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _thread_speedup(cores: int) -> float:
@@ -112,17 +123,25 @@ def _thread_speedup(cores: int) -> float:
     return best[1] / best[cores]
 
 
-def _bf16_speedup() -> float:
+def _bf16_speedup(device: str) -> float:
+    """On a GPU products are larger, for they are over before they are timed, and the clock waits for them."""
     import torch
 
+    if device == "mps":  # untested there
+        return 1.0
+    side = 384 if device == "cpu" else 4096
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
-        left = torch.randn(384, 384).to(dtype)
+        left = torch.randn(side, side, device=device).to(dtype)
         left @ left
         times = []
         for _ in range(8):
+            if device == "cuda":
+                torch.cuda.synchronize()
             start = time.perf_counter()
             left @ left
+            if device == "cuda":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
         best[dtype] = min(times)
     return best[torch.float32] / best[torch.bfloat16]
@@ -138,7 +157,10 @@ def _cpu_name() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that the numbers depend on."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     names = ("budwood", "torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    found = {"python": platform.python_version(), **{name: version(name) for name in names}}
+    with contextlib.suppress(PackageNotFoundError):  # an extra
+        found["openvino"] = version("openvino")
+    return found

@@ -7,35 +7,33 @@ rest of it with kept activations as inputs. Every decision leaves a `CacheUse` w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from budwood import cache
 from budwood.augment.spec import AugmentSpec
 from budwood.augment.transforms import VERSION
-from budwood.data.loader import PixelSet, Transform
+from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog
 from budwood.errors import OutputError
 from budwood.events import Listener, Warned
 from budwood.files import to_json
-from budwood.models.blocks import blocks_of
 from budwood.models.build import Classifier
 from budwood.models.cut import Cut, CutError, checked_cut
 from budwood.prepare import digests_of
-from budwood.seeding import record_key
-from budwood.train.border_views import PixelViews
-from budwood.train.boundary import Keeping, Pictures, cache_activations
+from budwood.train.boundary import Keeping, cache_activations
 from budwood.train.feed import ActivationFeed, Feed, PixelFeed
-from budwood.train.freezing import first_trained_block
 from budwood.train.history import History
 from budwood.train.kept_features import HeadOnFeatures, KeptFeatures
+from budwood.train.pool import Pool, border_of
+from budwood.train.pool_views import pictures_of
 from budwood.train.stage_input import Shorten
 from budwood.train.stages import Stage, TrainSpec
 from budwood.train.worth import allowed_bytes, count_work, measure_work, predict_saving
@@ -50,8 +48,8 @@ class CacheUse:
     """What was decided for one stage.
 
     predicted_ratio: how many times as fast the stage is with kept activations, by forecast; 1 where nothing is kept.
-    real_ratio: the same from measured seconds; None where nothing is kept. seconds: what making them took; bytes: on
-    the disk. frozen_seconds: what the frozen start takes for one picture.
+    real_ratio: the same from measured seconds; None where nothing is kept, or other trainings share it. seconds: what
+    making them took; bytes: on the disk. frozen_seconds: what the frozen start takes for one picture, where measured.
     """
 
     stage: str
@@ -69,7 +67,7 @@ class CacheUse:
 
     def measured(self, history: History, *, pictures: int) -> CacheUse:
         """With the real ratio, from the epochs that ``pictures`` pictures took on kept activations."""
-        if not self.use:
+        if not self.use or not self.frozen_seconds:
             return self
         spent = sum(row.seconds for row in history.rows)
         without = spent + len(history.rows) * pictures * self.frozen_seconds
@@ -78,7 +76,10 @@ class CacheUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Shortener:
-    """What all stages of a training share."""
+    """What all stages of a training share.
+
+    pool: of a sweep over freeze depths; the stage that first trains the backbone takes its pictures from there.
+    """
 
     catalog: Catalog
     spec: TrainSpec
@@ -89,6 +90,7 @@ class Shortener:
     seed: int
     bf16: bool
     listen: Listener
+    pool: Pool | None = None
 
     def of(
         self,
@@ -100,13 +102,15 @@ class Shortener:
         changed: bool,
         told: list[CacheUse],
     ) -> Shorten | None:
-        """How the loop is to shorten ``stage``; None where nothing is frozen.
+        """How the loop is to shorten ``stage``; None where it takes the pictures as they are.
 
         Args:
             train, val: the stage's own pictures. augment: what is done to the former.
             changed: whether the backbone was trained in an earlier stage.
             told: gets what was decided.
         """
+        if self.pool and not stage.is_head and not changed and not self._obstacle(augment):
+            return self._pooled(self.pool, stage, train.part, val.part if val else None, told)
         if stage.trains == "all" and not stage.frozen:
             return None
 
@@ -119,14 +123,26 @@ class Shortener:
         return shorten
 
     def _obstacle(self, augment: AugmentSpec, *, on_features: bool = False) -> str:
-        """Why activations cannot be kept at all; empty where they can."""
-        if self.spec.cache == "off":
-            return 'train.cache is "off"'
-        if self.input_dropout:
-            return "dropout on the input changes what the frozen start sees in every step"
-        if not on_features and augment.cutmix + augment.mixup > 0:
-            return "batches are mixed (cutmix, mixup), which can only be done to pictures"
-        return ""
+        return obstacle(self.spec, augment, input_dropout=self.input_dropout, on_features=on_features)
+
+    def _pooled(self, pool: Pool, stage: Stage, train: PixelSet, val: PixelSet | None, told: list[CacheUse]) -> Shorten:
+        """What a sweep keeps for all its trainings, or the same versions of the pictures."""
+
+        def shorten(model: Classifier) -> tuple[nn.Module, Feed, Feed | None]:
+            found = pool.share(model, stage, train, val)
+            told.append(
+                CacheUse(
+                    stage=stage.title,
+                    use=found.link.use,
+                    reason=found.link.reason,
+                    predicted_ratio=found.link.predicted_ratio if found.link.use else 1.0,
+                    bytes=found.link.bytes if found.link.use else 0,
+                    seconds=found.seconds,
+                )
+            )
+            return found.network, found.train, found.val
+
+        return shorten
 
     def _on_features(
         self, model: Classifier, stage: Stage, train: PixelFeed, val: PixelFeed | None, told: list[CacheUse]
@@ -159,7 +175,7 @@ class Shortener:
         told: list[CacheUse],
     ) -> tuple[nn.Module, Feed, Feed | None] | None:
         """The part that trains, with activations at its border; None where that cannot be done or does not pay."""
-        border, obstacle = _border(model, stage), self._obstacle(augment)
+        border, obstacle = border_of(model, stage), self._obstacle(augment)
         if not border:
             return None
         if obstacle:
@@ -204,7 +220,6 @@ class Shortener:
         views: int,
         use: CacheUse,
     ) -> tuple[tuple[nn.Module, Feed, Feed | None], CacheUse]:
-        key = to_json({"augment": augment.model_dump(mode="json"), "seed": self.seed, "version": VERSION})
         keeping = Keeping(
             folder=cache.boundaries_folder(),
             budget=int(cache.limit()),
@@ -215,7 +230,14 @@ class Shortener:
         for feed, number in ((train, views), (val, 1)):
             if feed is None:
                 continue
-            pictures = self._pictures(feed, number, views_key=key if number > 1 else "plain")
+            pictures = pictures_of(
+                feed.part,
+                digests_of(self.catalog, feed.part.rows),
+                transform=feed.transform,
+                preprocess=self.preprocess,
+                num_views=number,
+                views_key=draws_key(augment, seed=self.seed),
+            )
             sets.append(cache_activations(parts, pictures, keeping, listen=self.listen))
         feeds: list[Feed | None] = [
             ActivationFeed(kept=kept, part=feed.part)
@@ -232,41 +254,25 @@ class Shortener:
         assert first is not None
         return (parts.tail, first, feeds[1] if val else None), use
 
-    def _pictures(self, feed: PixelFeed, views: int, *, views_key: str) -> Pictures:
-        part = feed.part
-        records = [record_key(part.paths[i]) for i in part.rows]
-        make = PixelViews(
-            pixels=part.pixels,
-            rows=part.rows,
-            records=records,
-            preprocess=self.preprocess,
-            transform=_Labelled(feed.transform, dict(zip(records, part.labels.tolist(), strict=True))),
-        )
-        return Pictures(
-            digests=digests_of(self.catalog, part.rows), make_view=make, num_views=views, views_key=views_key
-        )
+
+def obstacle(spec: TrainSpec, augment: AugmentSpec, *, input_dropout: float, on_features: bool = False) -> str:
+    """Why activations cannot be kept at all; empty where they can.
+
+    Args:
+        augment: what is done in the stage. on_features: the whole backbone is frozen, and what it makes is trained on.
+    """
+    if spec.cache == "off":
+        return 'train.cache is "off"'
+    if input_dropout:
+        return "dropout on the input changes what the frozen start sees in every step"
+    if not on_features and augment.cutmix + augment.mixup > 0:
+        return "batches are mixed (cutmix, mixup), which can only be done to pictures"
+    return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """A transform that looks up the pictures' classes itself."""
-
-    transform: Transform
-    label_of: dict[int, int]
-
-    def __call__(
-        self, pixels: NDArray[np.uint8], records: Sequence[int], epoch: int, *, targets: NDArray[np.int64] | None = None
-    ) -> Tensor:
-        known = np.array([self.label_of[record] for record in records], dtype=np.int64)
-        return self.transform(pixels, records, epoch, targets=known)
-
-
-def _border(model: Classifier, stage: Stage) -> str:
-    """The module before which ``model`` is frozen in ``stage``; empty where all of it trains."""
-    blocks, first = blocks_of(model.backbone), first_trained_block(model, stage)
-    if first == len(blocks):
-        return "top"
-    return f"backbone.{blocks[first].module}" if first else ""
+def draws_key(augment: AugmentSpec, *, seed: int) -> str:
+    """A text that differs whenever draws of the augmentation for equal pictures would."""
+    return to_json({"augment": augment.model_dump(mode="json"), "seed": seed, "version": VERSION})
 
 
 def _frozen_seconds(model: Classifier, train: PixelFeed) -> float:

@@ -284,6 +284,7 @@ class Trainer:
             shorten=self._shortener().of(stage, own, judged, augment=augment, changed=changed, told=told),
             first_epoch=fits[-1].history.rows[-1].epoch if fits else 0,
             stop_after=before.best_epoch - before.history.rows[0].epoch + 1 if before else None,
+            known_losses=tuple(before.history["val_loss"]) if before else (),
         )
 
     def _shortener(self) -> Shortener:

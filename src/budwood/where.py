@@ -12,17 +12,19 @@ from budwood import machine
 from budwood.errors import UsageError
 from budwood.files import read_json, write_json
 from budwood.runs import RunDir
-from budwood.train.device import Device
+from budwood.train.device import Device, refuse_unfit
+from budwood.train.frozen_network import Backend, default_backend
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What the machine was found to be, and what of it is used."""
+    """What the machine was found to be, and what of it is used; ``features`` carries out frozen networks."""
 
     machine: machine.Machine
     device: Device
+    features: Backend
 
     @property
     def bf16(self) -> bool:
@@ -33,7 +35,8 @@ class Chosen:
     def arithmetic(self) -> dict[str, Any]:
         """What equal weights depend on."""
         used = {"threads": self.machine.threads, "cpu": self.machine.cpu, "device": self.machine.device}
-        return {**used, "bf16": self.bf16, "devices": self.device.devices, "nodes": self.device.nodes}
+        shared = {"devices": self.device.devices, "nodes": self.device.nodes}
+        return {**used, **shared, "bf16": self.bf16, "features": self.features}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -42,6 +45,7 @@ class Chosen:
             "bf16": self.bf16,
             "devices": self.device.devices,
             "nodes": self.device.nodes,
+            "features": self.features,
         }
 
 
@@ -49,8 +53,11 @@ def chosen_machine(run: RunDir, *, threads: int | None, precision: Precision, de
     """Probe the machine, or take what an earlier process of the same run found.
 
     Raises:
-        UsageError: the run was begun with another number of threads, devices or nodes.
+        UsageError: the run was begun with another number of threads, devices or nodes, with or without OpenVINO, or
+            this computer lacks what is asked for.
     """
+    refuse_unfit(Device(devices=devices, nodes=nodes, accelerator=machine.found_device()))
+    features = default_backend()
     kept = run.checkpoints / "machine.json"
     before = read_json(kept) if kept.is_file() else None
     if before is not None:
@@ -61,12 +68,18 @@ def chosen_machine(run: RunDir, *, threads: int | None, precision: Precision, de
                     f"the run was begun with --{name} {begun} and cannot go on with {asked}: equal weights need equal"
                     f" arithmetic. Leave --{name} as it was, or begin anew with --overwrite"
                 )
+        if before["features"] != features:
+            raise UsageError(
+                f"the run was begun with frozen features by {before['features']}, and now they would be by {features}:"
+                " install or remove the extra budwood[openvino] as it was, or begin anew with --overwrite"
+            )
         found = machine.probe(threads=before["machine"]["threads"], tuned_allocator=machine.tune_allocator())
         bf16 = bool(before["bf16"])
     else:
         found = machine.probe(threads=threads, tuned_allocator=machine.tune_allocator())
         bf16 = {"auto": found.bf16, "bfloat16": True, "float32": False}[precision]
-    chosen = Chosen(machine=found, device=Device(bf16=bf16, devices=devices, nodes=nodes))
+    device = Device(bf16=bf16, accelerator=found.device, devices=devices, nodes=nodes)
+    chosen = Chosen(machine=found, device=device, features=features)
     if before is None:
         write_json(kept, chosen.to_dict())
     return chosen

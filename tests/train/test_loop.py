@@ -292,3 +292,28 @@ def test_history_survives_its_file(tmp_path: Any, tiny: Tiny, squares: Squares) 
     history.save(tmp_path / "history.csv")
     assert History.load(tmp_path / "history.csv") == history
     assert History.load(tmp_path / "none.csv") == History()
+
+
+def test_a_refit_lowers_its_rates_where_the_scored_stage_did(tiny: Tiny, squares: Squares) -> None:
+    plateau = {"kind": "plateau", "patience": 0, "factor": 0.5}
+    stage = Stage(trains="all", epochs=5)
+    data = stage_input(squares(16), None, stage=stage, lr=1e-3, head_lr=1e-3, schedule=plateau)
+    refitted = fine_tune(tiny(), replace(data, known_losses=(1.0, 2.0, 0.5, 0.7, 0.9)))
+    assert refitted.history["lr"] == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])
+
+
+@pytest.mark.parametrize("method", ["class_weights", "weighted_sampler", "oversampling", "logit_adjustment"])
+def test_rare_classes_can_be_balanced_in_gradient_steps(method: str, tiny: Tiny, squares: Squares) -> None:
+    part = squares(48)
+    rare = replace(part, rows=np.array([i for i in range(48) if part.targets[i] != 0 or i < 9]))
+    stage = Stage(trains="all", epochs=6)
+    spec = BalanceSpec(method=method)
+    fitted = fine_tune(tiny(), stage_input(rare, squares(24, first=500), stage=stage, balance=spec))
+    plain = fine_tune(tiny(), stage_input(rare, squares(24, first=500), stage=stage))
+    assert not equal_states(fitted.model, plain.model)
+    order = Balancing(num_classes=3, spec=spec).order(rare.labels, seed=0, epoch=1)
+    shown = np.bincount(rare.labels[order], minlength=3)
+    if method == "oversampling":
+        assert set(shown) == {16}
+    elif method != "weighted_sampler":
+        assert shown.tolist() == np.bincount(rare.labels).tolist()

@@ -110,10 +110,11 @@ def test_only_adamw_takes_decay_from_the_weights_themselves() -> None:
     assert after("adam", [0.0], decay=0.5) == pytest.approx(1 - RATE)  # a whole step, however small the decay
 
 
-def test_betas_reach_adam() -> None:
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_betas_reach_adam(name: OptimizerName) -> None:
     # Two opposite gradients: without a memory of the first, the second step goes all the way back.
-    assert after("adam", [1.0, -1.0], betas=(0.0, 0.999)) == pytest.approx(1.0)
-    assert after("adam", [1.0, -1.0]) < 1 - RATE / 2
+    assert after(name, [1.0, -1.0], betas=(0.0, 0.999)) == pytest.approx(1.0)
+    assert after(name, [1.0, -1.0]) < 1 - RATE / 2
 
 
 def test_the_deepest_block_has_the_whole_rate_and_each_before_it_less() -> None:

@@ -125,7 +125,7 @@ def test_processes_end_when_the_caller_stops(cases: Any, monkeypatch: pytest.Mon
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(BudwoodError, match=r"a process of the training failed: it ended with code 1: .*worrk"):
+    with pytest.raises(BudwoodError, match=r"(?s)a process of the training failed: it ended with code 1: .*worrk"):
         spread_broken(tmp_path)
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from budwood.events import Listener, silent
 from budwood.models.cut import Cut
-from budwood.train.boundary import Activations, Keeping, Pictures, Shallower, cache_activations, frozen_digest, needed_bytes
+from budwood.train.boundary import (
+    Activations,
+    Keeping,
+    Pictures,
+    Shallower,
+    cache_activations,
+    frozen_digest,
+    needed_bytes,
+)
 from budwood.train.worth import Work
 
 _WORTH = 1.1  # as for a single stage: a smaller gain is lost in reading, writing and a forecast's error

@@ -130,7 +130,8 @@ class Engine:
         step = (progress.epoch - self.data.first_epoch) * self.steps_per_epoch + number
         factor = self.schedule(step) * progress.rate
         if self.settings.schedule.kind == "plateau":
-            factor *= plateau_factor([row.val_loss for row in progress.rows], self.settings.schedule)
+            losses = self.data.known_losses[: len(progress.rows)] or [row.val_loss for row in progress.rows]
+            factor *= plateau_factor(losses, self.settings.schedule)
         return factor
 
     @property

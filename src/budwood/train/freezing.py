@@ -7,7 +7,7 @@ from torch import nn
 from budwood.models.backbones import Backbone
 from budwood.models.blocks import blocks_of, frozen_share, trained_from
 from budwood.models.build import Classifier
-from budwood.train.optimizers import depth_factors
+from budwood.train.optimizers import OPTIMIZERS, depth_factors
 from budwood.train.stages import Stage, StageSettings, TrainSpec
 
 
@@ -57,6 +57,7 @@ def parameter_groups(model: Classifier, spec: TrainSpec, settings: StageSettings
     1-d parameters are biases and the scales of normalisations. Without layer decay the backbone has one rate.
     """
     depth = _depths(model)
+    decay = OPTIMIZERS[settings.optimizer].weight_decay if spec.weight_decay is None else spec.weight_decay
     factors = depth_factors(1 + max(depth.values(), default=0), settings.layer_decay)
     groups: dict[tuple[int | None, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -73,7 +74,7 @@ def parameter_groups(model: Classifier, spec: TrainSpec, settings: StageSettings
                 "part": "head" if place is None else "backbone",
                 "lr": rate,
                 "base_lr": rate,
-                "weight_decay": spec.weight_decay if decayed else 0.0,
+                "weight_decay": decay if decayed else 0.0,
             }
         )
     return found

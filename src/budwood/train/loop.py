@@ -272,9 +272,8 @@ class _Work:
 def _train_share(task: Task, team: Team, tell: Tell) -> Outcome:
     """One process's part of a stage that several carry out."""
     model, data = task.parcel.opened()
-    hears: Tell = tell if team.leads else lambda value: None
-    keeper = task.keeper(listen=hears) if team.leads else None
-    found = _Work(model, data, team=team, listen=hears, step=task.step, on_epoch=hears, keeper=keeper).go()
+    keeper = task.keeper(listen=tell) if team.leads else None
+    found = _Work(model, data, team=team, listen=tell, step=task.step, on_epoch=tell, keeper=keeper).go()
     if team.leads:
         task.save(found.model)
     return outcome_of(found)

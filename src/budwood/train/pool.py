@@ -135,8 +135,8 @@ class Pool:
         shutil.rmtree(self.keeping.folder, ignore_errors=True)
 
     def _kept(self, model: Classifier, link: Link, train: PixelSet, val: PixelSet | None) -> Shared:
-        passed = [self._cut(model, each.border) for each in (self._links or {}).values() if each.use]
-        passed = passed[: 1 + [parts.border for parts in passed].index(link.border)]
+        borders = [each.border for each in (self._links or {}).values() if each.use]
+        passed = [self._cut(model, border) for border in borders[: 1 + borders.index(link.border)]]
         self.keeping.folder.mkdir(parents=True, exist_ok=True)
         os.utime(self.keeping.folder)  # the cache drops the least recently used
         sets: list[Activations] = [links.at(passed) for links in self._chains]

@@ -29,7 +29,7 @@ from budwood.train.device import Device, Place, refuse_unfit
 from budwood.train.team import Team
 
 Tell = Callable[[object], None]
-# (what is to be done, this process's team, what the caller hears) -> what the caller gets from the leading process
+# (what is to be done, this process's team, what the caller hears of the leading one) -> what that one gives back
 Work = Callable[[Any, Team, Tell], Any]
 
 _START = "from budwood.train.spread import join; join()"
@@ -213,7 +213,8 @@ def join() -> None:
     torch.set_num_threads(errand.threads)
     try:
         team = Team.joined(errand.device, errand.place)
-        connection.send(_Done(errand.work(errand.task, team, lambda value: connection.send(_Told(value)))))
+        tell: Tell = (lambda value: connection.send(_Told(value))) if team.leads else _say_nothing
+        connection.send(_Done(errand.work(errand.task, team, tell)))
     except BudwoodError as error:
         connection.send(_Failed(error, str(error)))
     except Exception:
@@ -222,6 +223,10 @@ def join() -> None:
     with contextlib.suppress(Exception):
         torch.distributed.destroy_process_group()
     os._exit(0)
+
+
+def _say_nothing(value: object) -> None:
+    """What the others tell is what the leading process tells."""
 
 
 def _end_with_the_caller(connection: Connection) -> None:

@@ -36,6 +36,7 @@ class StageInput:
     """What a gradient stage works on besides the model: parts, settings.
 
     ``shorten`` replaces the model by its trained part and the pictures by kept activations, where that pays.
+    ``known_losses`` stand for the validation losses of a stage that has no validation part (a refit).
     ``stop_after`` epochs training ends although the schedule goes on: a refit does what the scored model's best did.
     """
 
@@ -51,6 +52,7 @@ class StageInput:
     shorten: Shorten | None = None
     first_epoch: int = 0
     stop_after: int | None = None
+    known_losses: tuple[float, ...] = ()
 
     @property
     def settings(self) -> StageSettings:

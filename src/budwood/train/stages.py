@@ -81,6 +81,7 @@ class TrainSpec(BaseModel):
     lr: the backbone's rate; head_lr: that of all above it; layer_decay: each block's rate is the next deeper one's
         times this. monitor: what early stopping and the choice of the best epoch go by; patience: epochs without a
         better one before a stage stops (its best weights are restored in any case).
+    weight_decay: None takes what suits the optimiser.
     ema: decay of the averaged weights, which are the ones that are validated and shipped (0: off).
     views: how many flips and turns the frozen features are made of. cache: whether activations at the border of a
         frozen start are kept for a stage (``"auto"``: where that pays); cache_views: in how many augmented versions.
@@ -96,7 +97,7 @@ class TrainSpec(BaseModel):
     lr: float = Field(default=1e-3, gt=0)
     head_lr: float = Field(default=3e-3, gt=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
     schedule: AnySchedule = ScheduleSpec(kind="cosine")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     ema: float = Field(default=0.998, ge=0, lt=1)
