@@ -7,8 +7,7 @@ in which order, is `search/`'s matter; `sweep.py` puts the two together.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,13 +19,13 @@ from torch import Tensor
 
 from budwood import cache, machine
 from budwood.augment.balance import check_smote
-from budwood.data.leaks import tied_groups
+from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
-from budwood.data.placing import check_enough, place, units_of
 from budwood.data.preprocess import Preprocess
+from budwood.data.rounds import Round
 from budwood.data.split_nouns import Split
 from budwood.evaluation.predictions import Predictions
-from budwood.events import Event, Listener, Scored, StepFinished
+from budwood.events import Listener
 from budwood.export.bundle import Bundle, BundleFacts
 from budwood.files import sha256_bytes, to_json, write_bytes
 from budwood.models.backbones import Backbone
@@ -35,24 +34,19 @@ from budwood.prepare import Dataset, choose_views, digests_of, open_pixels, part
 from budwood.recipe import Recipe
 from budwood.scoring import predict_part
 from budwood.search.arms import Training
-from budwood.search.trainings import Answered, KeptTraining
+from budwood.search.trainings import Answered, KeptTraining, OnEpoch, epochs_told
+from budwood.shortening import Shortener, draws_key, obstacle
+from budwood.train.boundary import Keeping
+from budwood.train.chain import Demand
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.freezing import refuse_unknown_blocks
+from budwood.train.pool import Pool, PoolPart
+from budwood.train.pool_views import pictures_of
 from budwood.train.predict import loss_and_accuracy
+from budwood.train.stages import Stage
+from budwood.train.worth import allowed_bytes
 from budwood.training import Trained, Trainer
 from budwood.where import Chosen
-
-# Tells the accuracy after each epoch.
-OnEpoch = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One division of the pictures: rows to train on, rows to judge by (and to choose the epoch by)."""
-
-    train: tuple[int, ...]
-    judged: tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
@@ -68,23 +62,6 @@ class Freeze:
     seeds: tuple[int, ...]
     folder: Path
     decisions: Path
-
-
-def rounds_of(dataset: Dataset, split: Split, *, folds: int | None, seed: int) -> tuple[Round, ...]:
-    """The split's training and validation part, or both together divided into folds, near-duplicates kept together.
-
-    Raises:
-        SplitError: a class has fewer distinct pictures outside of the test part than there are folds.
-    """
-    if folds is None:
-        return (Round(split.parts["train"], split.parts["val"]),)
-    catalog, rows = dataset.catalog, sorted((*split.parts["train"], *split.parts["val"]))
-    units = units_of(catalog, tied_groups(catalog, dataset.audit.groups), rows=rows)
-    counts = Counter(catalog.records[i].label for i in rows)
-    check_enough(units, catalog.classes, need=folds, why=f"{folds} folds of the training and validation part need")
-    held = place(units, {name: (counts[name] / folds,) * folds for name in catalog.classes}, seed=seed)
-    rest = [set(rows).difference(out) for out in held]
-    return tuple(Round(tuple(sorted(train)), out) for train, out in zip(rest, held, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +132,7 @@ class Bench:
         # As a later process will read it: the file's digits, so that a resumed sweep judges by the same numbers.
         return kept.load() or answered
 
-    def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[Trainer, PixelSet]:
+    def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[PooledTrainer, PixelSet]:
         """Everything opened anew for one training, so that no arm leaves anything to the next."""
         if recipe.balance.method == "smote":
             check_smote()
@@ -169,31 +146,93 @@ class Bench:
         source = _source(backbone, weights, preprocess, bf16=bf16)
         train = part_of(pixels, self.split.parts["train"])
         arithmetic = [source.identity, self.dataset.catalog.fingerprint, self.chosen.arithmetic, machine.versions()]
-        trainer = Trainer(
+        trainer = PooledTrainer(
             recipe=recipe,
             dataset=self.dataset,
             backbone=backbone,
             source=source,
             views=choose_views(recipe, self.dataset, train, source, listen=self.listen),
             device=replace(self.chosen.device, bf16=bf16),
-            listen=_epochs_told(self.listen, on_epoch),
+            listen=epochs_told(self.listen, on_epoch),
             balance=recipe.balance,
             initial=weights,
             checkpoints=checkpoints,
             identity=to_json(arithmetic),
         )
+        if self.freeze and fine_tuned(recipe) and not _alone(trainer):
+            pool = self._pool(trainer, pixels, self.freeze)
+            trainer = replace(trainer, pool=pool, identity=to_json([*arithmetic, pool.key]))
         return trainer, pixels
 
     def _pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze) -> Pool:
-        """The pictures of all rounds, with what is kept of them: opened once for all trainings that can share it."""
+        """What all trainings with these pictures and this network share; that of others is deleted."""
         recipe, stage = trainer.recipe, fine_tuned(trainer.recipe)[0]
-        facts = {"model": recipe.model, "augment": recipe.augment, "train": recipe.train.model_copy(update=_NO_STAGES)}
-        shared = to_json([*(spec.model_dump(mode="json") for spec in facts.values()), stage.augment])
-        key = sha256_bytes(shared.encode())[:24]
+        settings = [recipe.model.model_dump(mode="json"), recipe.augment.model_dump(mode="json"), stage.augment]
+        key = sha256_bytes(to_json([*settings, recipe.train.cache, recipe.train.cache_views]).encode())[:12]
         if key not in self._pools:
             self.close()
-            self._pools[key] = self._open_pool(trainer, pixels, freeze)
+            folder = freeze.folder.with_name(f"{freeze.folder.name}-{key}")
+            self._pools[key] = self._open_pool(trainer, pixels, freeze, folder)
         return self._pools[key]
+
+    def _open_pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze, folder: Path) -> Pool:
+        recipe, preprocess = trainer.recipe, trainer.source.preprocess
+        if recipe.seed != freeze.seeds[0]:  # so that the versions do not depend on which training came first
+            recipe = recipe.model_copy(update={"seed": freeze.seeds[0]})
+            train = part_of(pixels, self.split.parts["train"])
+            views = choose_views(recipe, self.dataset, train, trainer.source, listen=self.listen)
+        else:
+            views = trainer.views
+        augment = views.resolve(recipe.augment.with_overrides(fine_tuned(recipe)[0].augment))
+        transform = Augment(augment, preprocess, seed=recipe.seed, classes=self.dataset.catalog.classes)
+        num_views = min(recipe.train.cache_views, freeze.epochs)
+        seen = {row for each in self.rounds for row in each.train}
+        rest = {row for each in self.rounds for row in each.judged} - seen
+        parts = [part_of(pixels, tuple(sorted(rows))) for rows in (seen, rest) if rows]
+        repeats = 1 if trainer.backbone.untrained else len(freeze.seeds)
+        demand = Demand(
+            drawn=len(seen),
+            plain=len(rest),
+            views=num_views,
+            epochs=freeze.epochs,
+            trainings=repeats * len(self.rounds),
+            seen=repeats * sum(len(each.train) for each in self.rounds),
+            judged=repeats * sum(len(each.judged) for each in self.rounds),
+            budget=allowed_bytes(folder, budget=int(cache.limit())),
+            always=recipe.train.cache == "on",
+        )
+        return Pool(
+            [
+                PoolPart(
+                    rows=part.rows,
+                    pictures=pictures_of(
+                        part,
+                        digests_of(self.dataset.catalog, part.rows),
+                        transform=transform,
+                        preprocess=preprocess,
+                        num_views=views_kept,
+                        views_key=draws_key(augment, seed=recipe.seed),
+                    ),
+                )
+                for part, views_kept in zip(parts, (num_views, 1), strict=False)
+            ],
+            stages=freeze.stages,
+            demand=demand,
+            keeping=Keeping(folder=folder, budget=demand.budget, preprocess=preprocess, bf16=trainer.device.bf16),
+            decisions=freeze.decisions,
+            listen=self.listen,
+        )
+
+    def _told(self, trainer: PooledTrainer, trained: Trained) -> tuple[str, ...]:
+        """What a comparison of depths says about the pictures that this one saw."""
+        stages = fine_tuned(trainer.recipe)
+        if self.freeze is None or not stages:
+            return ()
+        if trainer.pool is None:
+            return (f"the depths share no activations: {_alone(trainer)}",)
+        link = trainer.pool.link(trained.model, stages[0])
+        where = f"activations before {link.border.removeprefix('backbone.')} {link.reason}" if link.border else link.reason
+        return (f"saw the same {trainer.pool.num_views} versions of each picture as every depth; {where}",)
 
     def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:
         """The weights that every arm of this architecture and seed starts from: from the sweep's folder, or new there.
@@ -253,6 +292,31 @@ class Bench:
         return np.asarray(torch.stack(views).mean(0).float().numpy(), dtype=np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PooledTrainer(Trainer):
+    """A `Trainer` whose fine-tuning takes its pictures from what all trainings of a sweep share."""
+
+    pool: Pool | None = None
+
+    def _shortener(self) -> Shortener:
+        return replace(super()._shortener(), pool=self.pool)
+
+
+def fine_tuned(recipe: Recipe) -> list[Stage]:
+    """The stages that train the backbone."""
+    return [stage for stage in recipe.train.stages if not stage.is_head]
+
+
+def _alone(trainer: Trainer) -> str:
+    """Why a training cannot share activations with those of other depths; empty where it can."""
+    recipe = trainer.recipe
+    *earlier, stage = fine_tuned(recipe)
+    if earlier:
+        return "an earlier stage trains the backbone, differently in each training"
+    augment = trainer.views.resolve(recipe.augment.with_overrides(stage.augment))
+    return obstacle(recipe.train, augment, input_dropout=recipe.model.input_dropout)
+
+
 def _source(backbone: Backbone, weights: Mapping[str, Tensor], preprocess: Preprocess, *, bf16: bool) -> FeatureSource:
     digest = backbone.digest
     if backbone.untrained:  # what was loaded from the sweep's folder
@@ -264,18 +328,3 @@ def _source(backbone: Backbone, weights: Mapping[str, Tensor], preprocess: Prepr
         identity=f"{backbone.name} {backbone.source} {digest}",
         bf16=bf16,
     )
-
-
-def _epochs_told(outer: Listener, on_epoch: OnEpoch) -> Listener:
-    """A listener that passes on the progress of an arm, but neither its scores nor what its steps say at their end."""
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Scored):
-            if event.step == "fine-tune":
-                on_epoch(event.value)
-        elif isinstance(event, StepFinished):
-            outer(replace(event, note=""))
-        else:
-            outer(event)
-
-    return listen

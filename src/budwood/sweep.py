@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from budwood import cache, machine
-from budwood.bench import Answered, Bench, Round, pooled, rounds_of
+from budwood.bench import Bench, Freeze
 from budwood.data.inputs.sources import check_source
 from budwood.data.ledger import write_catalog
+from budwood.data.rounds import Round, rounds_of
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
 from budwood.errors import Interrupted, UsageError
@@ -36,6 +37,7 @@ from budwood.report.sweep_page import ArmRow, SweepView, render_sweep
 from budwood.runs import RunDir
 from budwood.search.arms import Arm, ArmAnswer, SweepFolder
 from budwood.search.grid import Hopeless, Report, run_grid
+from budwood.search.trainings import Answered, history_table, pooled
 from budwood.search.trials import check_optuna, run_trials
 from budwood.stopping import stoppable
 from budwood.sweep_plan import SweepPlan, plan_sweep
@@ -147,7 +149,9 @@ class _Work:
         precision = plan.base.train.precision
         chosen = chosen_machine(RunDir(self.store.path), threads=threads, precision=precision, devices=1, nodes=1)
         dataset, split = self._pictures(chosen)
-        rounds = rounds_of(dataset, split, folds=plan.folds, seed=plan.base.seed)
+        rounds = rounds_of(
+            split, dataset.catalog, groups=dataset.audit.groups, folds=plan.folds, seed=plan.base.seed
+        )
         self.store.confirm({"catalog": dataset.catalog.fingerprint, "parts": _digest(dataset, rounds)})
         write_split(split, dataset.catalog, self.store.split)
         write_catalog(dataset.ledger(split), self.store.catalog)
@@ -158,10 +162,26 @@ class _Work:
             chosen=chosen,
             initial=self.store.initial,
             listen=self.listen,
+            freeze=self._freeze(),
         )
         arms = self._run(bench)
+        bench.close()
         cache.prune()
         return self._result(arms)
+
+    def _freeze(self) -> Freeze | None:
+        """The depths that are compared one after the other, if any are."""
+        plan, stages = self.plan, self.plan.depths
+        if len(stages) < 2:
+            return None
+        name = sha256_bytes(str(self.store.path.resolve()).encode("utf-8", "surrogateescape"))[:16]
+        return Freeze(
+            stages=stages,
+            epochs=max(stage.epochs for stage in stages),
+            seeds=plan.seeds,
+            folder=cache.boundaries_folder() / f"sweep-{name}",
+            decisions=self.store.path / "chain.json",
+        )
 
     def _pictures(self, chosen: Chosen) -> tuple[Dataset, Split]:
         """Read, look, clean, split, as `fit` does; the pictures are kept large enough for every arm."""
@@ -249,7 +269,7 @@ class _Work:
         return ArmAnswer(
             predictions=answers,
             trainings=tuple(each.training for each in found),
-            history=_history(found),
+            history=history_table(found),
             notes=tuple(dict.fromkeys(note for each in found for note in each.notes)),
         )
 
@@ -289,16 +309,6 @@ class _Work:
         sets = [word for text in self.plan.as_overrides(winner.settings) for word in ("--set", text)]
         words = ["budwood", "fit", str(self.photos), "--recipe", str(self.store.recipe), *sets]
         return shlex.join([*words, "--split", str(self.store.split), *(["--tiny"] if self.plan.tiny else [])])
-
-
-def _history(found: Sequence[Answered]) -> str:
-    """The epochs of all trainings as one table, with their seed and fold before them."""
-    lines: list[str] = []
-    for each in found:
-        header, *rows = each.history.to_csv().splitlines()
-        lines += [f"seed,fold,{header}"] if not lines else []
-        lines += [f"{each.training.seed},{each.training.fold},{row}" for row in rows]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _contestant(name: str, answer: ArmAnswer) -> Contestant:

@@ -65,6 +65,19 @@ class SweepPlan:
         return self.trials or len(self.space.arms())
 
     @property
+    def depths(self) -> tuple[Stage, ...]:
+        """What fine-tunes last, once for each depth that arms have; none where a search draws the arms one by one."""
+        if self.trials:
+            return ()
+        found: dict[tuple[Any, str], Stage] = {}
+        for settings in self.space.arms():
+            train = self.arm(settings).train
+            for stage in [stage for stage in train.stages if not stage.is_head][-1:]:
+                known = found.get((stage.trains, stage.frozen), stage)
+                found[stage.trains, stage.frozen] = max(known, stage, key=lambda each: each.epochs)
+        return tuple(found.values())
+
+    @property
     def logarithmic(self) -> tuple[str, ...]:
         """Keys that are searched in the logarithm."""
         return tuple(axis.key for axis in self.space.axes if isinstance(axis, Range) and axis.log)
@@ -179,10 +192,11 @@ def plan_sweep(
         )
     tiny = tiny or recipe.tiny
     chosen, borders = _with_freeze(tuple(over) or spec.over, recipe, tiny=tiny)
+    space, trials = Space.parse(chosen), trials or (None if over else spec.trials)
     plan = SweepPlan(
         base=recipe,
-        space=Space.parse(chosen),
-        trials=trials or (None if over else spec.trials),
+        space=space if trials else _from_the_input(space, borders),
+        trials=trials,
         folds=folds or spec.folds,
         seeds=tuple(seeds) or spec.seeds or (recipe.seed,),
         prune=spec.prune,

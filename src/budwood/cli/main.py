@@ -27,6 +27,7 @@ from budwood.cli import (
     report,
     review,
     split,
+    sweep,
     verify,
 )
 from budwood.errors import BudwoodError, Interrupted, UsageError
@@ -39,22 +40,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (
-    demo,
-    fit,
-    audit,
-    clean,
-    review,
-    split,
-    multiply,
-    evaluate,
-    predict,
-    report,
-    verify,
-    models,
-    recipes,
-    rates,
-):
+_COMMANDS = (
+    *(demo, fit, sweep, rates, audit, clean, review, split, multiply),
+    *(evaluate, predict, report, verify, models, recipes),
+)
+for command in _COMMANDS:
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 
 

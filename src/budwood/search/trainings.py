@@ -5,17 +5,21 @@ How trainings are made, and which arm they belong to, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from budwood.errors import IntegrityError
 from budwood.evaluation.predictions import Predictions
+from budwood.events import Event, Listener, Scored, StepFinished
 from budwood.files import read_json, write_json
 from budwood.search.arms import Training
 from budwood.train.history import History
+
+# Tells the accuracy after each epoch.
+OnEpoch = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +88,18 @@ def history_table(found: Sequence[Answered]) -> str:
         lines += [f"seed,fold,{header}"] if not lines else []
         lines += [f"{each.training.seed},{each.training.fold},{row}" for row in rows]
     return "".join(f"{line}\n" for line in lines)
+
+
+def epochs_told(outer: Listener, on_epoch: OnEpoch) -> Listener:
+    """A listener that passes on the progress of an arm, but neither its scores nor what its steps say at their end."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Scored):
+            if event.step == "fine-tune":
+                on_epoch(event.value)
+        elif isinstance(event, StepFinished):
+            outer(replace(event, note=""))
+        else:
+            outer(event)
+
+    return listen

@@ -58,7 +58,7 @@ def compile_network(network: nn.Module, *, size: int, bf16: bool, threads: int) 
     try:
         return CompiledNetwork(openvino.Core().compile_model(_converted(network, size), "CPU", wishes))
     except Exception as error:  # each of the many steps on the way raises errors of its own
-        raise ConversionError(_first_line(error)) from error
+        raise ConversionError(_gist(error)) from error
 
 
 def _converted(network: nn.Module, size: int) -> Any:
@@ -86,8 +86,8 @@ def _unheard() -> Iterator[None]:
         logging.disable(before)
 
 
-def _first_line(error: Exception) -> str:
-    """The last line of a long message names the step that is not known; of a short one, its only line."""
+def _gist(error: Exception) -> str:
+    """What of a long message names the step that is not known, or its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     known = [line for line in lines if "No conversion rule" in line]
-    return (known or lines or [type(error).__name__])[0]
+    return (known or lines or [type(error).__name__])[0].lstrip("- ")

@@ -1,0 +1,42 @@
+"""What the machine could do at most, and what a network asks of it: the share of the peak that a measurement reached.
+
+The peak is a square product of matrices, the best of many, in float32 and in bfloat16; no network reaches it, least of
+all one of depthwise convolutions, which wait for memory. Operations are counted by torch's flop counter, a product and
+its sum as two; what normalisations and activations do is not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+_SIDE = 1536
+_SECONDS = 1.5
+
+
+def peak(dtype: Any) -> float:
+    """The most operations a second of CPU time in a product of matrices, by the threads that torch uses now."""
+    import torch
+
+    left, right = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
+    left @ right
+    best, end = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - start)
+    return 2 * _SIDE**3 / best
+
+
+def operations(module: Any, *, size: int) -> tuple[float, float]:
+    """Operations of one picture's pass forward, and of forward and backward through all that needs gradients."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    images = torch.zeros(2, 3, size, size)  # BatchNorm has no statistics of one
+    module.train()
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        module(images)
+    with FlopCounterMode(display=False) as both:
+        module(images).sum().backward()
+    return forward.get_total_flops() / 2, both.get_total_flops() / 2
