@@ -67,6 +67,7 @@ def files(data: dict[str, Any], rows: Any) -> list[tuple[str, int]]:
 def classifier(data: dict[str, Any]) -> Any:
     """The backbone with a new head."""
     import torch
+
     from budwood.models.build import attach_head
 
     torch.manual_seed(0)
@@ -93,7 +94,10 @@ def plain_side(options: argparse.Namespace, depth: int | None) -> dict[str, Any]
     data, model = pictures(options), None
     model = classifier(data)
     plain = plain_loop.Plain(
-        preprocess=data["preprocess"], epochs=options.epochs, workers=options.workers, flips_only=options.phase == "frozen"
+        preprocess=data["preprocess"],
+        epochs=options.epochs,
+        workers=options.workers,
+        flips_only=options.phase == "frozen",
     )
     batches = plain_loop.loader(files(data, data["train"]), plain, train=True)
     training = plain_loop.Training(model, plain, steps_per_epoch=len(batches), trained=trained_names(model, depth))
@@ -114,6 +118,7 @@ def plain_side(options: argparse.Namespace, depth: int | None) -> dict[str, Any]
 def our_frozen(options: argparse.Namespace) -> dict[str, Any]:
     """Read the pictures, features of four flips, the penalty by cross-validation, the head: all on the clock."""
     import numpy as np
+
     from budwood.train.heads import HeadSpec, choose_head
 
     data = pictures(options)
@@ -166,6 +171,7 @@ def our_stage(options: argparse.Namespace, depth: int | None) -> dict[str, Any]:
 def _pixels(data: dict[str, Any], rows: Any) -> Any:
     """``[N, S, S, 3]`` of the whole catalog, of which only ``rows`` are read."""
     import numpy as np
+
     from budwood.data.decode import decode_file
 
     size = data["preprocess"].size
@@ -200,6 +206,7 @@ def _features(source: Any, data: dict[str, Any], rows: Any, views: tuple[int, ..
 def _stage_input(options: argparse.Namespace, data: dict[str, Any], depth: int | None) -> Any:
     """The stage as the recipe "transfer" has it, without CutMix where a frozen start is to be kept."""
     import numpy as np
+
     from budwood.augment.transforms import Augment, AugmentSpec
     from budwood.data.loader import PixelSet
     from budwood.events import silent
@@ -217,7 +224,10 @@ def _stage_input(options: argparse.Namespace, data: dict[str, Any], depth: int |
     transform = Augment(augment, preprocess, seed=0, classes=catalog.classes)
     parts = [
         PixelSet(
-            pixels=pixels, targets=data["targets"], paths=tuple(r.path for r in catalog.records), rows=np.sort(data[name])
+            pixels=pixels,
+            targets=data["targets"],
+            paths=tuple(r.path for r in catalog.records),
+            rows=np.sort(data[name]),
         )
         for name in ("train", "val")
     ]

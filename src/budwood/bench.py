@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ from budwood.search.arms import Training
 from budwood.search.trainings import Answered, KeptTraining, OnEpoch, epochs_told
 from budwood.shortening import Shortener, draws_key, obstacle
 from budwood.train.boundary import Keeping
-from budwood.train.chain import Demand
+from budwood.train.chain import Demand, rows_of
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.freezing import refuse_unknown_blocks
 from budwood.train.pool import Pool, PoolPart
@@ -47,6 +48,7 @@ from budwood.train.stages import Stage
 from budwood.train.worth import allowed_bytes
 from budwood.training import Trained, Trainer
 from budwood.where import Chosen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
@@ -132,7 +134,9 @@ class Bench:
         # As a later process will read it: the file's digits, so that a resumed sweep judges by the same numbers.
         return kept.load() or answered
 
-    def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[PooledTrainer, PixelSet]:
+    def _trainer(
+        self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None
+    ) -> tuple[PooledTrainer, PixelSet]:
         """Everything opened anew for one training, so that no arm leaves anything to the next."""
         if recipe.balance.method == "smote":
             check_smote()
@@ -177,45 +181,30 @@ class Bench:
 
     def _open_pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze, folder: Path) -> Pool:
         recipe, preprocess = trainer.recipe, trainer.source.preprocess
-        if recipe.seed != freeze.seeds[0]:  # so that the versions do not depend on which training came first
-            recipe = recipe.model_copy(update={"seed": freeze.seeds[0]})
-            train = part_of(pixels, self.split.parts["train"])
-            views = choose_views(recipe, self.dataset, train, trainer.source, listen=self.listen)
-        else:
-            views = trainer.views
+        seed, views = freeze.seeds[0], trainer.views
+        if recipe.seed != seed:  # the versions must not depend on which training came first
+            first, train = recipe.model_copy(update={"seed": seed}), part_of(pixels, self.split.parts["train"])
+            views = choose_views(first, self.dataset, train, trainer.source, listen=self.listen)
         augment = views.resolve(recipe.augment.with_overrides(fine_tuned(recipe)[0].augment))
-        transform = Augment(augment, preprocess, seed=recipe.seed, classes=self.dataset.catalog.classes)
+        transform = Augment(augment, preprocess, seed=seed, classes=self.dataset.catalog.classes)
         num_views = min(recipe.train.cache_views, freeze.epochs)
-        seen = {row for each in self.rounds for row in each.train}
-        rest = {row for each in self.rounds for row in each.judged} - seen
-        parts = [part_of(pixels, tuple(sorted(rows))) for rows in (seen, rest) if rows]
-        repeats = 1 if trainer.backbone.untrained else len(freeze.seeds)
-        demand = Demand(
-            drawn=len(seen),
-            plain=len(rest),
+        drawn, rest = (part_of(pixels, rows) for rows in rows_of(self.rounds))
+        make = partial(pictures_of, transform=transform, preprocess=preprocess, views_key=draws_key(augment, seed=seed))
+        parts = [
+            PoolPart(rows=part.rows, pictures=make(part, digests_of(self.dataset.catalog, part.rows), num_views=views))
+            for part, views in ((drawn, num_views), (rest, 1))
+            if len(part)
+        ]
+        demand = Demand.of(
+            self.rounds,
             views=num_views,
             epochs=freeze.epochs,
-            trainings=repeats * len(self.rounds),
-            seen=repeats * sum(len(each.train) for each in self.rounds),
-            judged=repeats * sum(len(each.judged) for each in self.rounds),
+            repeats=1 if trainer.backbone.untrained else len(freeze.seeds),
             budget=allowed_bytes(folder, budget=int(cache.limit())),
             always=recipe.train.cache == "on",
         )
         return Pool(
-            [
-                PoolPart(
-                    rows=part.rows,
-                    pictures=pictures_of(
-                        part,
-                        digests_of(self.dataset.catalog, part.rows),
-                        transform=transform,
-                        preprocess=preprocess,
-                        num_views=views_kept,
-                        views_key=draws_key(augment, seed=recipe.seed),
-                    ),
-                )
-                for part, views_kept in zip(parts, (num_views, 1), strict=False)
-            ],
+            parts,
             stages=freeze.stages,
             demand=demand,
             keeping=Keeping(folder=folder, budget=demand.budget, preprocess=preprocess, bf16=trainer.device.bf16),
@@ -231,7 +220,9 @@ class Bench:
         if trainer.pool is None:
             return (f"the depths share no activations: {_alone(trainer)}",)
         link = trainer.pool.link(trained.model, stages[0])
-        where = f"activations before {link.border.removeprefix('backbone.')} {link.reason}" if link.border else link.reason
+        where = (
+            f"activations before {link.border.removeprefix('backbone.')} {link.reason}" if link.border else link.reason
+        )
         return (f"saw the same {trainer.pool.num_views} versions of each picture as every depth; {where}",)
 
     def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:

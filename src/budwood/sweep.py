@@ -149,9 +149,7 @@ class _Work:
         precision = plan.base.train.precision
         chosen = chosen_machine(RunDir(self.store.path), threads=threads, precision=precision, devices=1, nodes=1)
         dataset, split = self._pictures(chosen)
-        rounds = rounds_of(
-            split, dataset.catalog, groups=dataset.audit.groups, folds=plan.folds, seed=plan.base.seed
-        )
+        rounds = rounds_of(split, dataset.catalog, groups=dataset.audit.groups, folds=plan.folds, seed=plan.base.seed)
         self.store.confirm({"catalog": dataset.catalog.fingerprint, "parts": _digest(dataset, rounds)})
         write_split(split, dataset.catalog, self.store.split)
         write_catalog(dataset.ledger(split), self.store.catalog)

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from budwood.config import apply_overrides, validate
@@ -35,6 +37,8 @@ _SHARED = {
 }
 # What decides which weights are opened and how large pictures are kept.
 _OPENING = ("model.backbone", "model.weights", "model.pretrained", "model.size", "model.pool")
+# Settings that change what a frozen start sees or makes.
+_OTHER_PICTURES = re.compile(r"model\.|augment\.|train\.cache|train\.stages\.\d+\.augment")
 _LOOKS = 16  # corners of a space that are checked before anything is trained
 
 
@@ -195,7 +199,7 @@ def plan_sweep(
     space, trials = Space.parse(chosen), trials or (None if over else spec.trials)
     plan = SweepPlan(
         base=recipe,
-        space=space if trials else _from_the_input(space, borders),
+        space=space if trials else _from_the_input(space),
         trials=trials,
         folds=folds or spec.folds,
         seeds=tuple(seeds) or spec.seeds or (recipe.seed,),
@@ -250,6 +254,28 @@ def _with_freeze(overs: Sequence[str], recipe: Recipe, *, tiny: bool) -> tuple[l
         borders = {_depth(0): ""} | {_depth(k): names[-k] for k in range(1, len(names))} | {_depth("all"): names[0]}
         found.append(f"{FREEZE}={','.join(map(toml_text, depths))}" if values in ("", "all") else text)
     return found, borders
+
+
+def _from_the_input(space: Space) -> Space:
+    """The axes so that arms with equal activations follow one another, depths from the input to the output.
+
+    First what makes other activations, then the depth, then all else. Depths that are named by a block stay in their
+    order.
+    """
+    axes = []
+    for axis in space.axes:
+        if (
+            axis.key == FREEZE
+            and isinstance(axis, Choices)
+            and all(v == "all" or isinstance(v, int) for v in axis.values)
+        ):
+            axis = replace(axis, values=tuple(sorted(axis.values, key=lambda v: -math.inf if v == "all" else -v)))
+        axes.append(axis)
+    if FREEZE not in space.keys:
+        return space
+    return Space(
+        tuple(sorted(axes, key=lambda axis: 1 if axis.key == FREEZE else 0 if _OTHER_PICTURES.match(axis.key) else 2))
+    )
 
 
 def last_fine_tuning(recipe: Recipe) -> int:

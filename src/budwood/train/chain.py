@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from budwood.data.rounds import Round
 from budwood.events import Listener, silent
 from budwood.models.cut import Cut
 from budwood.train.boundary import (
@@ -121,6 +122,24 @@ class Demand:
     budget: int
     always: bool = False
 
+    @classmethod
+    def of(
+        cls, rounds: Sequence[Round], *, views: int, epochs: int, repeats: int, budget: int, always: bool = False
+    ) -> Demand:
+        """What trainings on ``rounds`` ask for, each round taken ``repeats`` times from equal weights."""
+        drawn, rest = rows_of(rounds)
+        return cls(
+            drawn=len(drawn),
+            plain=len(rest),
+            views=views,
+            epochs=epochs,
+            trainings=repeats * len(rounds),
+            seen=repeats * sum(len(each.train) for each in rounds),
+            judged=repeats * sum(len(each.judged) for each in rounds),
+            budget=budget,
+            always=always,
+        )
+
     def bytes_at(self, shape: Sequence[int]) -> int:
         """What one border's activations take on the disk."""
         each = needed_bytes(shape, pictures=1, views=1)
@@ -140,6 +159,12 @@ class Link:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return asdict(self)
+
+
+def rows_of(rounds: Sequence[Round]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Rows that some round trains on, and those that are only judged by."""
+    drawn = {row for each in rounds for row in each.train}
+    return tuple(sorted(drawn)), tuple(sorted({row for each in rounds for row in each.judged} - drawn))
 
 
 def plan_chain(cuts: Sequence[Cut], works: Sequence[Work], *, demand: Demand) -> tuple[Link, ...]:
