@@ -12,8 +12,8 @@ cores. `plain_loop.py` is the loop as notebooks write it; Budwood's side is what
     python benchmarks/engine.py PHOTOS [--backbone lite0] [--size 224] [--phase all] [--pictures 256] [--repeats 3]
         [--timed 1] [--epochs 25] [--tested 0] [--views 4] [--threads 1] [--workers 0] [--backend torch]
 
-Of each epoch-wise side ``--timed`` epochs are run and the rest is reckoned from their mean: what is linear in epochs,
-and nothing else. With ``--timed`` equal to ``--epochs`` and ``--tested`` pictures both sides' answers are compared, too.
+Where a side goes by epochs, ``--timed`` of them are run and the rest is reckoned from their mean; nothing else is
+scaled. With ``--timed`` equal to ``--epochs`` and ``--tested`` pictures both sides' answers are compared, too.
 Prints wall and CPU seconds, both ratios with their spread over the repeats, the load, and what share of the machine's
 measured peak each side reached (of bfloat16's where it computes in that, of float32's for the plain loop).
 """
@@ -128,13 +128,11 @@ def peaks_and_work(data: dict[str, Any], options: argparse.Namespace) -> dict[st
 
     from budwood.machine import probe
 
-    forward, train = roofline.operations(engine_sides.classifier(data), size=data["preprocess"].size)
     return {
         "float32": roofline.peak(torch.float32),
         "bfloat16": roofline.peak(torch.bfloat16),
         "bf16": probe(threads=options.threads).bf16,
-        "forward": forward,
-        "train": train,
+        "forward": roofline.operations(engine_sides.classifier(data), size=data["preprocess"].size),
     }
 
 
@@ -168,7 +166,7 @@ def operations(phase: str, side: str, peaks: dict[str, Any], options: argparse.N
     if phase == "frozen":
         return float(peaks["forward"] * options.pictures * (options.epochs if side == "plain" else 4))
     judged = peaks["forward"] * (options.pictures // 4) * (1 if side == "plain" else 2)
-    return float(options.epochs * (peaks["train"] * options.pictures + judged))
+    return float(options.epochs * (3 * peaks["forward"] * options.pictures + judged))
 
 
 def answers(row: dict[str, dict[str, Any]]) -> str:

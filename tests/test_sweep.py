@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from budwood import cache
 from budwood.bench import Bench
 from budwood.errors import Interrupted, OutputError, SettingsError, SplitError, UsageError
 from budwood.evaluation.predictions import Predictions
@@ -19,6 +21,7 @@ from budwood.pipeline import fit
 from budwood.recipe import load_recipe
 from budwood.sweep import SweepResult, sweep
 from budwood.sweep_plan import plan_sweep
+from budwood.train import boundary
 
 TINY: dict[str, Any] = {"tiny": True, "threads": 1}
 RATES = ("train.lr=1e-4,1e-2",)
@@ -143,24 +146,140 @@ def test_trials_draw_settings_and_a_resumed_search_adds_more(photos: Path, tmp_p
     assert all(arm.reports for arm in three.arms)  # the accuracy after each epoch
 
 
-def test_depths_go_from_the_head_alone_to_the_whole_network(photos: Path, tmp_path: Path) -> None:
+def test_depths_go_from_the_whole_network_to_the_head_alone(photos: Path, tmp_path: Path) -> None:
     found = sweep(photos, recipe="transfer", over=("freeze=0,1,all",), out=tmp_path / "sweep", **TINY)
-    assert [arm.settings["freeze"] for arm in found.arms] == [0, 1, "all"]
+    assert [arm.settings["freeze"] for arm in found.arms] == ["all", 1, 0]
     page = found.report.read_text()
     assert "last 1 block" in page
     assert "whole network" in page
+    assert "the depths share no activations: batches are mixed" in page
+
+
+DEPTHS: dict[str, Any] = {
+    "recipe": "transfer",
+    "over": ("freeze=0,1,2,all",),
+    "overrides": ("augment.cutmix=0", "train.cache=on", "train.precision=float32"),
+    "folds": 2,
+    **TINY,
+}
+
+
+@pytest.fixture(scope="module")
+def depths(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    """Four depths on two folds."""
+    return sweep(photos, out=tmp_path_factory.mktemp("depths") / "sweep", **DEPTHS)
+
+
+def kept_sets() -> list[Path]:
+    return list(cache.boundaries_folder().glob("sweep-*"))
+
+
+def test_depths_share_activations_and_say_so(depths: SweepResult) -> None:
+    said = {arm.settings["freeze"]: " ".join(arm.answer.notes) for arm in depths.arms if arm.answer}
+    assert "the same 1 version of each picture as every depth; nothing is frozen" in said["all"]
+    assert "for 2 trainings of 1 epoch" in said[2]
+    assert "from those at backbone." in said[1]
+    assert said[0] == ""
+    assert "the same 1 version of each picture" in depths.report.read_text()
+    assert not kept_sets()
+
+
+def test_each_picture_passes_the_frozen_start_once_for_all_folds(
+    photos: Path, depths: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int]] = []
+    real = boundary._run
+
+    def counted(network: Any, make: Any, *, rows: Any, keeping: Any) -> Any:
+        made.append((str(network.stop), len(rows)))
+        return real(network, make, rows=rows, keeping=keeping)
+
+    monkeypatch.setattr(boundary, "_run", counted)
+    found = sweep(photos, out=tmp_path / "sweep", **DEPTHS)
+    parts = read_json(found.path / "split.json")["parts"]
+    assert [rows for _, rows in made] == [len(parts["train"]) + len(parts["val"])] * 2
+    assert len({stop for stop, _ in made}) == 2
+    assert found.judgement == depths.judgement
+
+
+def test_depths_answer_as_without_kept_activations(
+    photos: Path, depths: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("budwood.bench.allowed_bytes", lambda folder, *, budget: 0)
+    found = sweep(photos, out=tmp_path / "sweep", **DEPTHS)
+    for arm, other in zip(found.arms, depths.arms, strict=True):
+        assert arm.answer is not None
+        assert other.answer is not None
+        if arm.settings["freeze"] in (1, 2):
+            assert "not kept" in arm.answer.notes[-1]
+        np.testing.assert_allclose(arm.answer.predictions[0].probs, other.answer.predictions[0].probs, atol=2e-3)
+    assert found.winner == depths.winner
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_depths_that_were_interrupted_end_as_if_they_had_not_been(
+    photos: Path, depths: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    real, calls = Bench.answer, list[object]()
+
+    def interrupted(self: Bench, *args: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bench, "answer", interrupted)
+        with pytest.raises(Interrupted):
+            sweep(photos, out=tmp_path / "sweep", **DEPTHS)
+    assert len(kept_sets()) == 1
+    monkeypatch.setattr("budwood.bench.allowed_bytes", lambda folder, *, budget: 0)  # what was decided holds
+    again = sweep(photos, out=tmp_path / "sweep", resume=True, **DEPTHS)
+    assert again.judgement == depths.judgement
+    for arm in depths.arms:
+        name = f"arms/{arm.number:03d}/predictions-0.csv"
+        assert (again.path / name).read_bytes() == (depths.path / name).read_bytes()
+    assert not kept_sets()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("train.cache=off",), 'train.cache is "off"'),
+        (("model.input_dropout=0.1",), "dropout on the input"),
+        (('train.stages=[{trains="head"}, {trains=1}, {trains="all"}]',), "an earlier stage trains the backbone"),
+    ],
+    ids=["cache off", "input dropout", "earlier stage"],
+)
+def test_depths_that_cannot_share_say_why(photos: Path, tmp_path: Path, overrides: tuple[str, ...], words: str) -> None:
+    settings = {**DEPTHS, "over": ("freeze=1,all",), "folds": None}
+    settings["overrides"] = ("augment.cutmix=0", *overrides)
+    found = sweep(photos, out=tmp_path / "sweep", **settings)
+    for arm in found.arms:
+        assert arm.answer is not None
+        assert any(f"the depths share no activations: {words}" in note for note in arm.answer.notes)
 
 
 def test_freeze_alone_means_every_border_of_the_backbone() -> None:
     made = plan("transfer", "freeze")
     (axis,) = made.space.axes
-    assert axis.values[0] == 0
-    assert axis.values[-1] == "all"
-    assert list(axis.values[1:-1]) == list(range(1, len(axis.values) - 1))
-    stages = [made.arm({"freeze": value}).train.stages for value in axis.values]
+    depths = axis.values[::-1]
+    assert depths[0] == 0
+    assert depths[-1] == "all"
+    assert list(depths[1:-1]) == list(range(1, len(depths) - 1))
+    stages = [made.arm({"freeze": value}).train.stages for value in depths]
     assert [s.trains for s in stages[0]] == ["head"]
-    assert [s[-1].trains for s in stages[1:]] == list(axis.values[1:])
+    assert [s[-1].trains for s in stages[1:]] == list(depths[1:])
     assert all(s[0].trains == "head" for s in stages)
+
+
+def test_arms_with_equal_activations_follow_one_another_from_the_input_to_the_output() -> None:
+    made = plan("transfer", "train.lr=1e-4,1e-3", "freeze=1,all,2", "augment.blur=0,0.5")
+    assert made.space.keys == ("augment.blur", "freeze", "train.lr")
+    assert [arm["freeze"] for arm in made.space.arms()[:6:2]] == ["all", 2, 1]
+    assert [stage.trains for stage in made.depths] == ["all", 2, 1]
+    assert plan("transfer", "freeze=conv_stem,blocks,2").space.axes[0].values == ("conv_stem", "blocks", 2)  # as named
+    assert plan("transfer", "train.lr=1e-4,1e-3").depths == plan("transfer", "train.lr=1e-5,1e-3").depths
 
 
 def test_freeze_takes_the_place_of_a_frozen_share() -> None:

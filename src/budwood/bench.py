@@ -38,7 +38,7 @@ from budwood.search.arms import Training
 from budwood.search.trainings import Answered, KeptTraining, OnEpoch, epochs_told
 from budwood.shortening import Shortener, draws_key, obstacle
 from budwood.train.boundary import Keeping
-from budwood.train.chain import Demand, rows_of
+from budwood.train.chain import Demand, counted, rows_of
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.freezing import refuse_unknown_blocks
 from budwood.train.pool import Pool, PoolPart
@@ -220,10 +220,9 @@ class Bench:
         if trainer.pool is None:
             return (f"the depths share no activations: {_alone(trainer)}",)
         link = trainer.pool.link(trained.model, stages[0])
-        where = (
-            f"activations before {link.border.removeprefix('backbone.')} {link.reason}" if link.border else link.reason
-        )
-        return (f"saw the same {trainer.pool.num_views} versions of each picture as every depth; {where}",)
+        where = f"activations before {link.border.removeprefix('backbone.')} " if link.border else ""
+        versions = counted(trainer.pool.num_views, "version")
+        return (f"saw the same {versions} of each picture as every depth; {where}{link.reason}",)
 
     def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:
         """The weights that every arm of this architecture and seed starts from: from the sweep's folder, or new there.

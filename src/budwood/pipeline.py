@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +42,9 @@ from budwood.recipe import Recipe, load_recipe
 from budwood.runs import Run, RunDir, StepTime
 from budwood.scoring import cross_validate, score
 from budwood.train.freezing import refuse_unknown_blocks
-from budwood.training import Trained, Trainer, open_trainer
+from budwood.train.history import EpochRow
+from budwood.train.tensorboard import epoch_writer
+from budwood.training import Trained, Trainer, open_trainer, unheard
 from budwood.training_record import training_record
 from budwood.where import Chosen, chosen_machine
 
@@ -66,6 +69,7 @@ def fit(
     resume: bool = False,
     devices: int = 1,
     nodes: int = 1,
+    tensorboard: str | Path | None = None,
     listen: Listener = silent,
 ) -> Run:
     """Scan, audit, split, train, score the test part once, and leave report, predictions and bundle in a run folder.
@@ -82,6 +86,7 @@ def fit(
         split_file: a split made before (``budwood split``), instead of a new one; refused when it leaks.
         overwrite: replace an earlier run in ``out``.
         resume: go on with the run in ``out`` where it stopped; one that never began is begun.
+        tensorboard: a folder that gets the epochs as TensorBoard reads them; needs the extra of this name.
         devices, nodes: processes a host, and hosts, that share each batch (docs/devices.md).
         listen: hears of progress.
 
@@ -113,9 +118,10 @@ def fit(
         return Run(path)
     with opened_run(path, photos=photos, overwrite=overwrite, resume=resume, command=command_line()) as (run, journal):
         write_text(run.recipe, recipe.to_toml())
-        work = _Work(recipe=recipe, run=run, journal=journal, outer=listen, compare=compare)
         found = chosen_machine(run, threads=threads, precision=recipe.train.precision, devices=devices, nodes=nodes)
-        work.go(photos, found, split_file=Path(split_file) if split_file else None)
+        with epoch_writer(Path(tensorboard)) if tensorboard else nullcontext(unheard) as on_epoch:
+            work = _Work(recipe=recipe, run=run, journal=journal, outer=listen, compare=compare, on_epoch=on_epoch)
+            work.go(photos, found, split_file=Path(split_file) if split_file else None)
     run.seal()
     shutil.rmtree(run.checkpoints, ignore_errors=True)  # last: a run that is killed before this loses nothing
     return Run(path)
@@ -130,6 +136,7 @@ class _Work:
     journal: Journal
     outer: Listener
     compare: Comparing | None = None
+    on_epoch: Callable[[EpochRow], None] = unheard
 
     def listen(self, event: Event) -> None:
         """Note finished steps and warnings in the run's folder, then pass the event on."""
@@ -158,6 +165,7 @@ class _Work:
             device=chosen.device,
             listen=self.listen,
             checkpoints=run.checkpoints,
+            on_epoch=self.on_epoch,
             arithmetic=[chosen.arithmetic, machine.versions()],
         )
         if self.compare == "clean":

@@ -5,7 +5,7 @@ It never sees the test part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,16 @@ from budwood.train.device import Device
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.feed import PixelFeed
 from budwood.train.heads import HeadResult, choose_head, fit_head
-from budwood.train.history import History
+from budwood.train.history import EpochRow, History
 from budwood.train.keeper import Keeper
 from budwood.train.loop import fine_tune, result_of
 from budwood.train.more_views import ViewMaker, further_features
 from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.temper import tempered_scale
+
+
+def unheard(row: EpochRow) -> None:
+    """For those who do not want to hear of epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,8 @@ class Trainer:
 
     device: where gradient steps are taken. balance: how rare classes count. initial: weights that every training starts
     from, as far as they fit, so that arms of a comparison differ by their settings alone (report A4). checkpoints:
-    where the state of a training is kept; None keeps nothing. identity: what the weights depend on besides the recipe.
+    where the state of a training is kept; None keeps nothing.
+    on_epoch: called after each epoch of the first fold. identity: what the weights depend on besides the recipe.
     """
 
     recipe: Recipe
@@ -109,6 +114,7 @@ class Trainer:
     initial: Mapping[str, Tensor] = field(default_factory=dict)
     checkpoints: Path | None = None
     identity: str = ""
+    on_epoch: Callable[[EpochRow], None] = unheard
 
     def train(self, train: PixelSet, val: PixelSet, *, name: str = "fit") -> Trained:
         """All stages of the recipe, in order; ``name`` tells trainings of one run apart."""
@@ -142,7 +148,16 @@ class Trainer:
             data = self.stage_input(number, train, val, fits, before=before, told=told)
             if head and not fits:
                 _temper(model, data)
-            fits.append(fine_tune(model, data, listen=self.listen, step=step, keeper=keeper))
+            fits.append(
+                fine_tune(
+                    model,
+                    data,
+                    listen=self.listen,
+                    step=step,
+                    keeper=keeper,
+                    on_epoch=self.on_epoch if name == "fit-1" else unheard,
+                )
+            )
             model = fits[-1].model
             caches += [use.measured(fits[-1].history, pictures=data.epoch_pictures) for use in told]
         return Trained(model=model.eval(), head=scored.head if scored else head, fits=tuple(fits), caches=tuple(caches))
@@ -325,13 +340,15 @@ def open_trainer(
     device: Device,
     listen: Listener,
     checkpoints: Path | None = None,
+    on_epoch: Callable[[EpochRow], None] = unheard,
     arithmetic: Any = None,
 ) -> tuple[Trainer, PixelSet]:
     """Bring the pictures to the network's size, measure their orientation, and open what trains on them.
 
     Args:
-        checkpoints: where the state of a training is kept. arithmetic: what equal weights depend on besides recipe,
-            pictures and backbone, JSON-ready.
+        checkpoints: where the state of a training is kept.
+        on_epoch: see `Trainer`.
+        arithmetic: what equal weights depend on besides recipe, pictures and backbone, JSON-ready.
 
     Returns:
         The trainer, and all pictures as pixels.
@@ -356,6 +373,7 @@ def open_trainer(
         listen=listen,
         balance=recipe.balance,
         checkpoints=checkpoints,
+        on_epoch=on_epoch,
         identity=to_json([source.identity, dataset.catalog.fingerprint, arithmetic]),
     )
     return trainer, pixels

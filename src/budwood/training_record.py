@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from budwood.models.build import num_parameters
+from budwood.train.resolved import resolve_stages
 from budwood.training import Trained, Trainer
 
 
@@ -40,6 +41,9 @@ def training_record(trainer: Trainer, trained: Trained, environment: dict[str, A
             "converged": head.converged,
         },
         "balance": trainer.balance.model_dump(mode="json"),
+        "plan": [
+            stage.to_dict() for stage in resolve_stages(trainer.recipe.train, model=trained.model, fits=trained.fits)
+        ],
         "caches": [use.to_dict() for use in trained.caches],
         "best_epochs": [fit.best_epoch for fit in trained.fits],
         "notes": [note for fit in trained.fits for note in fit.notes],

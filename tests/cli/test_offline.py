@@ -14,7 +14,7 @@ import timm
 from budwood.models.backbones import load_backbone
 
 # Runs in the interpreter of the command and in those that it starts, before anything of theirs.
-_SHUT = '''
+_SHUT = """
 import socket, sys
 
 def refuse(name):
@@ -32,8 +32,8 @@ for name in real:
     setattr(socket.socket, name, refuse(name))
 socket.getaddrinfo = refuse("getaddrinfo")
 socket.gethostbyname = refuse("gethostbyname")
-'''
-_CALLS = '''
+"""
+_CALLS = """
 import json, sys
 from budwood.cli.main import run
 
@@ -41,7 +41,7 @@ codes = {}
 for words in json.loads(sys.argv[1]):
     codes[" ".join(words[:1])] = run(words)
 print("CODES", json.dumps(codes))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,9 @@ def shut(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path
     return {**kept, "PYTHONPATH": str(folder), "HF_HOME": str(folder / "hub")}, log
 
 
-def run_shut(shut: tuple[dict[str, str], Path], code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_shut(
+    shut: tuple[dict[str, str], Path], code: str, *arguments: str, cwd: Path
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], env=shut[0], cwd=cwd, capture_output=True, text=True, timeout=280
     )
@@ -67,11 +69,9 @@ def test_the_shut_network_is_shut(shut: tuple[dict[str, str], Path], tmp_path: P
     shut[1].unlink()
 
 
-def test_no_command_reaches_for_the_network(
-    shut: tuple[dict[str, str], Path], photos: Path, tmp_path: Path
-) -> None:
+def test_no_command_reaches_for_the_network(shut: tuple[dict[str, str], Path], photos: Path, tmp_path: Path) -> None:
     out, second = str(tmp_path / "probe"), str(tmp_path / "transfer")
-    picture = str(next(photos.rglob("*.png")))
+    picture = str(next(file for file in photos.rglob("*.*") if file.is_file()))
     calls = [
         ["fit", str(photos), "--tiny", "--threads", "1", "--out", out],
         ["audit", str(photos)],

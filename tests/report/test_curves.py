@@ -84,7 +84,7 @@ def test_band_counts_the_pictures_that_it_is_of(make_row: Rows) -> None:
 
 
 def test_stages_are_numbered_as_in_the_plan_and_divided_by_a_line(make_row: Rows) -> None:
-    two, one = (training_curves(staged(make_row, *lengths)) for lengths in ((10, 2), (12,)))
+    two, one = (training_curves(staged(make_row, *lengths)) for lengths in ((22, 2), (24,)))
     assert "1 A stage with a title of some length, number 1" in texts(two)
     assert not [t for t in texts(two) if t.startswith("2 ")]  # its title has no room; hovering tells it
     assert "A stage with a title of some length, number 2" in tips(two)

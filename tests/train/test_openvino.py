@@ -175,5 +175,5 @@ def test_a_step_that_openvino_does_not_know_is_named() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return torch.linalg.eigvals(images[:, 0]).abs()
 
-    with pytest.raises(openvino.ConversionError, match="^No conversion rule found for operations: aten.linalg_eig"):
+    with pytest.raises(openvino.ConversionError, match=r"^No conversion rule .* aten\.linalg_eig"):
         openvino.compile_network(Strange(), size=4, bf16=False, threads=1)

@@ -48,6 +48,9 @@ def run(
     nodes: Annotated[int, typer.Option(min=1, help="Hosts that share each batch.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     overwrite: options.Overwrite = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="A folder for the epochs as TensorBoard reads them.", show_default="none")
+    ] = None,
     show_augment: Annotated[
         Path | None,
         typer.Option("--show-augment", help="Only draw what the network will see, into this PNG file; no training."),
@@ -92,6 +95,7 @@ def run(
             resume=resume,
             devices=devices,
             nodes=nodes,
+            tensorboard=tensorboard,
             listen=listen,
         )
     from budwood.cli.summary import print_run

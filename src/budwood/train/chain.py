@@ -181,9 +181,9 @@ def plan_chain(cuts: Sequence[Cut], works: Sequence[Work], *, demand: Demand) ->
         size = demand.bytes_at(parts.shape)
         ratio = _ratio(work, demand, way=work.prefix - before)
         facts = (
-            f"{demand.views} views of {needed_bytes(parts.shape, pictures=1, views=1) / 1024:.0f} KiB x {demand.drawn}"
-            f" = {size / 1e9:.2f} GB, made once{f' from those at {last}' if last else ''} for {demand.trainings}"
-            f" trainings of {demand.epochs} epochs; {100 * work.prefix_share:.0f} % of a step is frozen"
+            f"{counted(demand.views, 'view')} of {needed_bytes(parts.shape, pictures=1, views=1) / 1024:.0f} KiB x {demand.drawn}"
+            f" = {size / 1e9:.2f} GB, made once{f' from those at {last}' if last else ''} for"
+            f" {counted(demand.trainings, 'training')} of {counted(demand.epochs, 'epoch')}; {100 * work.prefix_share:.0f} % of a step is frozen"
         )
         use = held + size <= demand.budget and (ratio >= _WORTH or demand.always)
         if held + size > demand.budget:
@@ -196,6 +196,11 @@ def plan_chain(cuts: Sequence[Cut], works: Sequence[Work], *, demand: Demand) ->
         if use:
             last, before, held = parts.border, work.prefix, size
     return tuple(links)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 view``, ``2 views``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _ratio(work: Work, demand: Demand, *, way: float) -> float:

@@ -257,7 +257,8 @@ class _Work:
         progress = self.progress
         result = self.engine.finished(self.best)
         pictures = len(progress.rows) * self.engine.epoch_size
-        note = f"{pictures / seconds:.0f} images/s, best epoch {progress.best_epoch + 1} of {len(progress.rows)}"
+        best = progress.best_epoch + 1 - self.data.first_epoch
+        note = f"{pictures / seconds:.0f} images/s, best epoch {best} of {len(progress.rows)}"
         self.listen(StepFinished(step=self.name, seconds=seconds, note=note))
         return FitResult(
             model=result,

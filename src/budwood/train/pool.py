@@ -6,6 +6,7 @@ borders where it pays, what the frozen start makes of them is kept. It trains no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -137,9 +138,9 @@ class Pool:
     def _kept(self, model: Classifier, link: Link, train: PixelSet, val: PixelSet | None) -> Shared:
         borders = [each.border for each in (self._links or {}).values() if each.use]
         passed = [self._cut(model, border) for border in borders[: 1 + borders.index(link.border)]]
-        self.keeping.folder.mkdir(parents=True, exist_ok=True)
-        os.utime(self.keeping.folder)  # the cache drops the least recently used
         sets: list[Activations] = [links.at(passed) for links in self._chains]
+        with contextlib.suppress(FileNotFoundError):  # removed to make room: what is mapped can still be read
+            os.utime(self.keeping.folder)  # the cache drops the least recently used
         judged = self._feed(sets, val) if val is not None else None
         seconds = sum(kept.seconds for kept in sets)
         return Shared(passed[-1].tail, self._feed(sets, train), judged, link, seconds)

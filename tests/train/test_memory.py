@@ -1,0 +1,96 @@
+"""Memory of training does not grow with the number of pictures: they stay in their mapped file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SIDE = 64
+# Tells what one epoch over mapped pictures adds to the memory of its process, in MiB. Some 200 bytes a picture are there
+# in any case: its path, its label, its place in the order.
+TRAIN = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from budwood.augment.transforms import Augment, AugmentSpec
+from budwood.data.loader import PixelSet
+from budwood.data.preprocess import Preprocess
+from budwood.models.build import ModelSpec, attach_head, open_backbone
+from budwood.train.balanced_steps import Balancing
+from budwood.train.device import Device
+from budwood.train.feed import PixelFeed
+from budwood.train.loop import fine_tune
+from budwood.train.stage_input import StageInput
+from budwood.train.stages import Stage, TrainSpec
+
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
+
+peak = 0.0
+def watch():
+    global peak
+    peak = max(peak, own())
+
+class Watched(PixelFeed):
+    def drawn(self, positions, repeats, epoch):
+        watch()
+        return super().drawn(positions, repeats, epoch)
+    def plain(self, positions):
+        watch()
+        return super().plain(positions)
+
+torch.set_num_threads(1)
+file, number, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+pixels = np.memmap(file, np.uint8, "r", shape=(number, side, side, 3))
+preprocess = Preprocess(size=side)
+calm = AugmentSpec(rotation=0, flip="none", scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0, cutmix=0)
+part = PixelSet(
+    pixels=pixels, targets=np.arange(number) % 3, paths=tuple(f"{i}.png" for i in range(number)), rows=np.arange(number)
+)
+stage = Stage(trains="all", epochs=1)
+spec = ModelSpec(backbone="softmax", size=side)
+data = StageInput(
+    train=Watched(part=part, transform=Augment(calm, preprocess, seed=0), preprocess=preprocess),
+    val=Watched(part=part, transform=Augment(calm, preprocess, seed=0), preprocess=preprocess),
+    augment=calm, spec=TrainSpec(stages=(stage,), batch_size=32, workers=2), stage=stage,
+    device=Device(accelerator="cpu"), seed=0, balancing=Balancing(num_classes=3),
+)
+model = attach_head(open_backbone(spec), num_classes=3, spec=spec)
+before = own()
+fine_tune(model, data)
+print(json.dumps(max(peak, own()) - before))
+"""
+
+
+def growth(folder: Path, number: int) -> float:
+    """MiB that one epoch over ``number`` pictures adds, validation included."""
+    file = folder / f"pixels{number}"
+    file.write_bytes(np.random.default_rng(0).integers(0, 256, number * SIDE * SIDE * 3, dtype=np.uint8).tobytes())
+    command = [sys.executable, "-c", TRAIN, str(file), str(number), str(SIDE)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=250)
+    found: float = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def check(folder: Path, *, few: int, many: int) -> None:
+    small, large = growth(folder, few), growth(folder, many)
+    print(f"growth {small:.1f} {large:.1f}")
+    pixels = (many - few) * SIDE * SIDE * 3 / 2**20
+    assert large - small < pixels / 4, f"{few} pictures add {small:.0f} MiB, {many} add {large:.0f} MiB"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own memory apart from mapped files")
+def test_an_epoch_over_ten_times_the_pictures_needs_no_more_memory(tmp_path: Path) -> None:
+    check(tmp_path, few=500, many=5_000)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own memory apart from mapped files")
+def test_an_epoch_over_a_hundred_thousand_pictures_needs_no_more_memory(tmp_path: Path) -> None:
+    check(tmp_path, few=2_000, many=100_000)
