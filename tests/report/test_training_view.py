@@ -113,7 +113,7 @@ def answers(predicted: list[int], targets: list[int]) -> Predictions:
 
 def test_gravest_comes_first(make_row: Callable[..., EpochRow]) -> None:
     notes = ["memory ran out: batches pass in pieces", "in epoch 2 the loss became nan; the epoch begins again"]
-    found = sayings(history(make_row), answers([2] * 9, [0, 1, 2] * 3), notes=notes)
+    found = sayings(history(make_row), answers([2] * 12, [0, 1, 2] * 4), notes=notes)
     words = [each.word for each in found]
     assert words[:2] == ["collapsed", "on the way"]
     assert words.index("memory") > words.index("on the way")

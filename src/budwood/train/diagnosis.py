@@ -18,6 +18,7 @@ from budwood.train.history import EpochRow, History
 
 Kind = Literal["collapsed", "unanswered", "overfit", "underfit", "unfinished", "noise", "curves"]
 
+_FEW = 10  # pictures, of which one answer for all says nothing
 # One class gets nearly all answers, though it holds far fewer of the pictures.
 _NEARLY_ALL, _FAR_FEWER = 0.95, 0.75
 # Gap between training and validation accuracy, measured alike, beyond which the pictures are known by heart.
@@ -64,7 +65,7 @@ def _last_stage(history: History) -> tuple[EpochRow, ...]:
 
 
 def _answers(predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: Sequence[str]) -> list[Diagnosis]:
-    if not len(targets):
+    if len(targets) < _FEW:
         return []
     given = np.bincount(predicted, minlength=len(classes))
     held = np.bincount(targets, minlength=len(classes))
