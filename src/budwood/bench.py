@@ -6,6 +6,7 @@ in which order, is `search/`'s matter; `sweep.py` puts the two together.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -207,7 +208,8 @@ class Bench:
             parts,
             stages=freeze.stages,
             demand=demand,
-            keeping=Keeping(folder=folder, budget=demand.budget, preprocess=preprocess, bf16=trainer.device.bf16),
+            # What fits was decided when the sweep began, and holds for a resumed one.
+            keeping=Keeping(folder=folder, budget=sys.maxsize, preprocess=preprocess, bf16=trainer.device.bf16),
             decisions=freeze.decisions,
             listen=self.listen,
         )

@@ -178,13 +178,8 @@ def plan_chain(cuts: Sequence[Cut], works: Sequence[Work], *, demand: Demand) ->
     links: list[Link] = []
     last, before, held = "", 0.0, 0
     for parts, work in zip(cuts, works, strict=True):
-        size = demand.bytes_at(parts.shape)
-        ratio = _ratio(work, demand, way=work.prefix - before)
-        facts = (
-            f"{counted(demand.views, 'view')} of {needed_bytes(parts.shape, pictures=1, views=1) / 1024:.0f} KiB x {demand.drawn}"
-            f" = {size / 1e9:.2f} GB, made once{f' from those at {last}' if last else ''} for"
-            f" {counted(demand.trainings, 'training')} of {counted(demand.epochs, 'epoch')}; {100 * work.prefix_share:.0f} % of a step is frozen"
-        )
+        size, ratio = demand.bytes_at(parts.shape), _ratio(work, demand, way=work.prefix - before)
+        facts = _facts(parts, work, demand, last=last)
         use = held + size <= demand.budget and (ratio >= _WORTH or demand.always)
         if held + size > demand.budget:
             beside = f" beside {held / 1e9:.2f} GB of {last}" if last else ""
@@ -194,8 +189,17 @@ def plan_chain(cuts: Sequence[Cut], works: Sequence[Work], *, demand: Demand) ->
             reason = f"kept: {facts}, {verdict}" if use else f"not kept: {facts}, {verdict}, which is not worth it"
         links.append(Link(border=parts.border, use=use, reason=reason, predicted_ratio=ratio, bytes=size))
         if use:
-            last, before, held = parts.border, work.prefix, size
+            last, before, held = parts.border.removeprefix("backbone."), work.prefix, size
     return tuple(links)
+
+
+def _facts(parts: Cut, work: Work, demand: Demand, *, last: str) -> str:
+    each, size = needed_bytes(parts.shape, pictures=1, views=1), demand.bytes_at(parts.shape)
+    shared = f"{counted(demand.trainings, 'training')} of {counted(demand.epochs, 'epoch')}"
+    return (
+        f"{counted(demand.views, 'view')} of {each / 1024:.0f} KiB x {demand.drawn} = {size / 1e9:.2f} GB, made once"
+        f"{f' from those at {last}' if last else ''} for {shared}; {100 * work.prefix_share:.0f} % of a step is frozen"
+    )
 
 
 def counted(number: int, noun: str) -> str:
