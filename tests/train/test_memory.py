@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 SIDE = 64
-# Tells what one epoch over mapped pictures adds to the memory of its process, in MiB. Some 200 bytes a picture are there
-# in any case: its path, its label, its place in the order.
+# Tells what one epoch over mapped pictures adds to the memory of its process, in MiB. Some 200 bytes a picture are
+# there in any case: its path, its label, its place in the order.
 TRAIN = """
 import json, sys
 from pathlib import Path
