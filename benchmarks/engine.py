@@ -156,7 +156,7 @@ def summary(phase: str, rows: list[dict[str, Any]], peaks: dict[str, Any], optio
     if phase != "sweep":
         precision = "bfloat16" if peaks["bf16"] else "float32"
         for side, of in (("plain", "float32"), ("budwood", precision)):
-            seconds = statistics.median(row[side]["cpu"] for row in rows)
+            seconds = statistics.median(row[side]["cpu"] for row in rows) / options.threads
             text += f"; {side} {operations(phase, side, peaks, options) / seconds / peaks[of]:.1%} of the {of} peak"
     return text + answers(rows[-1])
 

@@ -81,14 +81,14 @@ def result_of(out: Path) -> dict[str, Any] | None:
 
 
 def row(name: str, folder: Path) -> str:
-    """One row: recipe, what it is, what the report found, what was found here, minutes."""
+    """One row: recipe, what it is, what the report found, what was found here, its cost."""
     result, file = result_of(folder / name), folder / f"{name}.cost.json"
     cost = json.loads(file.read_text()) if file.is_file() else None
     ours = "" if result is None else fitted(result) if "test" in result else swept(result)
-    minutes = f"{cost['cpu_seconds'] / 60:.0f} CPU-minutes" if cost and result else ""
+    spent = f"{cost['cpu_seconds']:.0f} s of a processor" if cost and result else ""
     text = seed_recipes()[name]
     words = load_recipe(name).description.partition(": ")[2]
-    return f"| `{name}` | {words} | {reported_figure(text)} | {ours} | {minutes} |"
+    return f"| `{name}` | {words} | {reported_figure(text)} | {ours} | {spent} |"
 
 
 def fitted(metrics: dict[str, Any]) -> str:
@@ -98,8 +98,8 @@ def fitted(metrics: dict[str, Any]) -> str:
 
 
 def swept(results: dict[str, Any]) -> str:
-    arms = results["judgement"]["standings"]
-    words = (f"{arm['name']} {share(arm['accuracy']['value'])} ({between(arm['accuracy']['interval'])})" for arm in arms)
+    found = [(arm["name"], arm["accuracy"]) for arm in results["judgement"]["standings"]]
+    words = (f"{name} {share(each['value'])} ({between(each['interval'])})" for name, each in found)
     return "; ".join(words) + " (validation)"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +162,20 @@ def test_openvino_gives_the_features_of_torch_without_the_network(
     assert not heard
     difference = np.linalg.norm(found - wanted, axis=2) / np.linalg.norm(wanted, axis=2)
     assert difference.max() < (0.05 if bf16 else 2e-3)
+
+
+@needs_openvino
+def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
+    package = tmp_path / "openvino_telemetry"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('it would have told')", encoding="utf-8")
+    code = "from budwood.train.openvino import _library as get; print(get().__version__); import openvino_telemetry"
+    paths = os.pathsep.join((str(tmp_path), *sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.stdout
+    assert done.stderr.strip() == "it would have told"  # by the last import only, which is not hindered
 
 
 @needs_openvino

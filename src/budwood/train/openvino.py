@@ -1,7 +1,7 @@
 """Frozen networks carried out by OpenVINO on the CPU, where the extra ``budwood[openvino]`` is installed.
 
-OpenVINO's own `convert_model` tells its makers of every call through the network; the parts that it is made of, used
-here, do not. Whether the answers are those of torch is judged in `features.py`.
+OpenVINO's mere import, and its `convert_model`, tell its makers through the network; here neither does. Whether the
+answers are those of torch is judged in `frozen_network.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 _LARGEST_BATCH = 1024
+_TELLS_ITS_MAKERS = "openvino_telemetry"  # a package of its own, which OpenVINO does without
 
 
 class ConversionError(Exception):
@@ -51,14 +53,26 @@ def compile_network(network: nn.Module, *, size: int, bf16: bool, threads: int) 
     Raises:
         ConversionError: torch cannot write the network down, or OpenVINO does not know a step of it.
     """
-    import openvino
-
     precision = "bf16" if bf16 else "f32"
     wishes = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     try:
-        return CompiledNetwork(openvino.Core().compile_model(_converted(network, size), "CPU", wishes))
+        return CompiledNetwork(_library().Core().compile_model(_converted(network, size), "CPU", wishes))
     except Exception as error:  # each of the many steps on the way raises errors of its own
         raise ConversionError(_gist(error)) from error
+
+
+def _library() -> Any:
+    """OpenVINO, imported as if the package by which it tells its makers were not there."""
+    loaded: dict[str, Any] = sys.modules
+    before = loaded.get(_TELLS_ITS_MAKERS)
+    loaded[_TELLS_ITS_MAKERS] = None
+    try:
+        import openvino
+    finally:
+        del loaded[_TELLS_ITS_MAKERS]
+        if before is not None:
+            loaded[_TELLS_ITS_MAKERS] = before
+    return openvino
 
 
 def _converted(network: nn.Module, size: int) -> Any:
