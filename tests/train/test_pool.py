@@ -265,6 +265,15 @@ def test_pictures_of_no_part_are_refused(model: Classifier, pixels: PixelSet, op
         open_pool(HOLDOUT).share(model, DEPTHS[1], part(pixels, (0, 30)), None)
 
 
+def test_rows_are_found_in_any_order(open_pool: Callable[..., Pool]) -> None:
+    found = PoolPart(rows=np.array([5, 1, 9]), pictures=open_pool().parts[0].pictures)
+    places = found.places(np.array([9, 5, 5]))
+    assert places is not None
+    assert places.tolist() == [2, 0, 0]
+    assert found.places(np.array([5, 2])) is None
+    assert found.places(np.array([10])) is None
+
+
 def test_versions_from_pixels_are_the_views_that_would_be_kept(
     open_pool: Callable[..., Pool], pixels: PixelSet
 ) -> None:

@@ -134,12 +134,15 @@ class Engine:
             factor *= plateau_factor(losses, self.settings.schedule)
         return factor
 
-    @property
-    def rate(self) -> float:
-        """The last rate of the backbone's end, or of the head where only that trains."""
+    def last_rate(self, progress: Progress) -> float:
+        """The rate of the last step of the epoch: of the backbone's end, or of the head where only that trains.
+
+        Reckoned, not remembered: a process that took up the epoch after its last step has made none itself.
+        """
+        factor = self.factor(max(0, progress.step - 1), progress)
         groups = self.optimizer.param_groups
-        rates = [float(group["lr"]) for group in groups if group["part"] == "backbone"]
-        return max(rates) if rates else float(groups[0]["lr"])
+        rates = [float(group["base_lr"]) for group in groups if group["part"] == "backbone"]
+        return factor * (max(rates) if rates else float(groups[0]["base_lr"]))
 
     def measured(self, feed: Feed, positions: NDArray[np.int64] | None = None) -> tuple[float, float]:
         """Log loss and accuracy of the judged weights, one view, no augmentation, in the precision of the training."""

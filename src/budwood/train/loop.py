@@ -179,7 +179,7 @@ class _Work:
         row = EpochRow(
             stage=self.data.stage.title,
             epoch=progress.epoch + 1,
-            lr=engine.rate,
+            lr=engine.last_rate(progress),
             loss=progress.loss_sum / max(1, progress.seen),
             accuracy=progress.right / max(1, progress.seen),
             val_loss=val_loss,
