@@ -22,7 +22,7 @@ from budwood.data.loader import PixelSet
 from budwood.errors import IntegrityError, OutputError
 from budwood.events import Listener, Warned, silent
 from budwood.files import read_json, sha256_bytes, to_json, write_json
-from budwood.models.blocks import blocks_of
+from budwood.models.blocks import Block, blocks_of
 from budwood.models.build import Classifier
 from budwood.models.cut import Cut, CutError, checked_cut
 from budwood.train.boundary import Activations, Keeping, Pictures
@@ -174,22 +174,25 @@ class Pool:
             raise IntegrityError(f"{self.decisions} is damaged ({error}); remove it") from error
 
     def _decide(self, model: Classifier) -> list[Link]:
-        firsts = {first_trained_block(model, stage): border_of(model, stage) for stage in self.stages}
+        blocks = blocks_of(model.backbone)
+        firsts = {first_trained_block(model, stage) for stage in self.stages}
         side = self.keeping.preprocess.size
         example = torch.zeros(1, 3, side, side, device=next(model.parameters()).device)
         cuts, refused = [], []
-        for _, border in sorted(firsts.items()):
-            if border:
-                try:
-                    cuts.append(self._cut(model, border))
-                except CutError as error:
-                    refused.append(Link(border=border, use=False, reason=f"not kept: {error}"))
+        for border in (_border(blocks, first) for first in sorted(firsts) if first):
+            try:
+                cuts.append(self._cut(model, border))
+            except CutError as error:
+                refused.append(Link(border=border, use=False, reason=f"not kept: {error}"))
         return [*plan_chain(cuts, [count_work(parts, example) for parts in cuts], demand=self.demand), *refused]
 
 
 def border_of(model: Classifier, stage: Stage) -> str:
     """The module before which ``model`` is frozen in ``stage``; empty where all of it trains."""
-    blocks, first = blocks_of(model.backbone), first_trained_block(model, stage)
+    return _border(blocks_of(model.backbone), first_trained_block(model, stage))
+
+
+def _border(blocks: Sequence[Block], first: int) -> str:
     if first == len(blocks):
         return "top"
     return f"backbone.{blocks[first].module}" if first else ""
