@@ -52,7 +52,7 @@ a2-efficientnet-staged-100-1 | tf_efficientnet_b7 96 | 256 | head 30 1e-3, 100/8
 a2-efficientnet-staged-1-100 | tf_efficientnet_b7 96 | 256 | head 30 1e-3, 1/813 30 1e-4, 100/813 50 1e-5
 a3-softmax | softmax 96 new | | all 50 1e-3
 a3-zero-input | zero_input 96 new | | all 50 1e-3
-a3-sixconv | six_conv 96 new | | all 150 1e-3
+a3-sixconv | six_conv 96 new | | all 80 1e-3
 a3-vgg16-receptive | vgg16 96 | | head 25 1e-3, all 60 1e-5 b64
 a3-backbones | resnet50 96 | | head 25 1e-3, all 60 1e-5 b64
 a3-resnet50-best | resnet50 96 | | head 25 1e-3, all 200 1e-5 b64
@@ -108,7 +108,7 @@ a2-efficientnet-staged-100-1 | b32 p10 constant | | turns 30-40 both shift mixes
 a2-efficientnet-staged-1-100 | b32 p10 constant | | turns 30-40 both shift mixes
 a3-softmax | b32 p10 constant | |
 a3-zero-input | b32 p10 constant | |
-a3-sixconv | b32 p25 constant | | both shift
+a3-sixconv | b32 p80 cosine | | both shift
 a3-vgg16-receptive | b32 p20 constant | | both shift
 a3-backbones | b32 p20 constant | | both shift
 a3-resnet50-best | b32 p20 constant | | both shift

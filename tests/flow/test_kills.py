@@ -138,7 +138,7 @@ def kill_until_done(photos: Path, name: str, folder: Path, *, kills: int, seed: 
     raise AssertionError("too few kills")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["top"])
 @pytest.mark.timeout(600)
 def test_a_killed_run_goes_on_to_the_same_weights(name: str, photos: Path, tmp_path: Path) -> None:
     assert kill_until_done(photos, name, tmp_path, kills=1, seed=1) >= 1
