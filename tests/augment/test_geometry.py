@@ -53,7 +53,7 @@ def test_shift_moves_by_a_share_of_the_side_and_reflects(noise: Pixels) -> None:
 
 
 def test_half_a_pixel_gives_the_mean_of_two(noise: Pixels) -> None:
-    halfway = moved(noise[0], Move(right=0.5 / 24))
+    halfway = moved(noise[0], Move(magnification=1 + 1e-9, right=0.5 / 24))
     neighbours = noise[0].astype(float)
     assert_close(halfway[:, :-1], (neighbours[:, :-1] + neighbours[:, 1:]) / 2)
 
@@ -163,3 +163,16 @@ def test_flips_are_those_that_are_allowed_and_all_of_them(calm: Calm, flip: str,
     assert len(moves) == kinds
     assert all(move.is_flip for move in moves)
     assert any(move.mirrored for move in moves) == (flip != "none")
+
+
+def test_a_shift_alone_moves_whole_pixels_and_softens_nothing() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    shifted = moved(pixels, Move(right=0.1, down=-0.06))  # 2.4 and -1.44 pixels
+    inner = shifted[6:18, 6:18]
+    found = [
+        (dx, dy)
+        for dx in range(-4, 5)
+        for dy in range(-4, 5)
+        if np.array_equal(inner, pixels[6 + dy : 18 + dy, 6 + dx : 18 + dx])
+    ]
+    assert [(abs(dx), abs(dy)) for dx, dy in found] == [(2, 1)]

@@ -76,11 +76,15 @@ def move_of(numbers: Sequence[float], spec: PictureSpec) -> Move:
 
 
 def moved(pixels: Pixels, move: Move) -> Pixels:
-    """Carry out a move on ``[S, S, 3]`` uint8: bilinear, borders reflected; flips alone are exact."""
+    """Carry out a move on ``[S, S, 3]`` uint8: bilinear, borders reflected; flips and shifts alone are exact."""
     if move.is_flip:
         return _flipped(pixels, move)
     side = pixels.shape[0]
     matrix = move.source(side)
+    if move.magnification == 1 and not (move.angle or move.slant or move.tilt):
+        # Whole pixels: half a pixel takes the finest detail away, which evaluation shows. On plants at 96 px a net of
+        # six convolutions came to .775 so, and to .726 with interpolated shifts (one seed each, other epochs too).
+        matrix[:, 2] = np.rint(matrix[:, 2])
     left, top, right, bottom = margins(matrix, side)
     # Four channels are warped in less than half the time of three, and inside a wide margin no border is looked after.
     filled = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
