@@ -31,7 +31,7 @@ RECIPES = {
         [augment]
         cutmix = 0.0
         [train]
-        stages = [{ trains = "head", epochs = 40, optimizer = "sgd", lr = 0.01 }, { trains = 1, epochs = 30 }]
+        stages = [{ trains = "head", epochs = 12, optimizer = "sgd", lr = 0.01 }, { trains = 1, epochs = 10 }]
         schedule = { kind = "triangular", step_size = 2 }
         ema = 0.0
         patience = 100
