@@ -52,10 +52,12 @@ def test_shift_moves_by_a_share_of_the_side_and_reflects(noise: Pixels) -> None:
     np.testing.assert_array_equal(lower[6:], noise[0][:18])
 
 
-def test_half_a_pixel_gives_the_mean_of_two(noise: Pixels) -> None:
+def test_half_a_pixel_is_cubic_between_four(noise: Pixels) -> None:
     halfway = moved(noise[0], Move(magnification=1 + 1e-9, right=0.5 / 24))
-    neighbours = noise[0].astype(float)
-    assert_close(halfway[:, :-1], (neighbours[:, :-1] + neighbours[:, 1:]) / 2)
+    p = noise[0].astype(float)
+    # Keys' kernel with a = -3/4, as OpenCV has it, halfway between two pixels
+    expected = (19 * (p[:, 1:-2] + p[:, 2:-1]) - 3 * (p[:, :-3] + p[:, 3:])) / 32
+    assert_close(halfway[:, 1:-2], expected.clip(0, 255), levels=2)
 
 
 @settings(max_examples=30, deadline=None)

@@ -24,7 +24,7 @@ from budwood.seeding import picture_generator
 __all__ = ["OPERATIONS", "VERSION", "Augment", "AugmentSpec", "Flip", "Operation", "PictureSpec"]
 
 # Raised whenever equal keys and settings begin to give other pixels: caches of augmented pictures are keyed by it too.
-VERSION = 3
+VERSION = 4
 NUMBERS = 8  # that each operation may use, 0-1
 
 # (pixels [S, S, 3] uint8, its eight numbers, the picture's settings, what stands for nothing) -> pixels; not in place
