@@ -88,8 +88,8 @@ def moved(pixels: Pixels, move: Move) -> Pixels:
     left, top, right, bottom = margins(matrix, side)
     # Four channels are warped in less than half the time of three, and inside a wide margin no border is looked after.
     filled = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
-    # A bilinear warp softens what evaluation shows sharp: lite0, fine-tuned on 400 plants at their own 96 px, came to .59
-    # with it and to .64 with this one (docs/speed.md).
+    # A bilinear warp softens what evaluation shows sharp: lite0, fine-tuned on 400 plants at their own 96 px, came to
+    # .59 with it and to .64 with this one (docs/speed.md).
     kernel = cv2.INTER_CUBIC
     if max(left, top, right, bottom) <= side:
         filled = cv2.copyMakeBorder(filled, top, bottom, left, right, cv2.BORDER_REFLECT)
