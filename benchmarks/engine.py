@@ -5,7 +5,7 @@ cores. `plain_loop.py` is the loop as notebooks write it; Budwood's side is what
 
 - ``frozen``: 25 epochs of a linear head on a frozen network, random flips. Budwood reads the pictures, computes the
   features of the four flips and solves the head with its penalty chosen by cross-validation, all of it on the clock.
-- ``finetune``: one epoch of all weights, with the validation of a quarter as many pictures. Budwood's has CutMix,
+- ``finetune``: one epoch of all weights, with the validation of a quarter as many pictures. Budwood's has
   averaged weights, clipping and a measurement on training pictures besides; its pictures are decoded already.
 - ``sweep``: the head, then the last 1 to 4 blocks, ``--epochs`` each; activations kept where that pays.
 

@@ -204,7 +204,7 @@ def _features(source: Any, data: dict[str, Any], rows: Any, views: tuple[int, ..
 
 
 def _stage_input(options: argparse.Namespace, data: dict[str, Any], depth: int | None) -> Any:
-    """The stage as the recipe "transfer" has it, without CutMix where a frozen start is to be kept."""
+    """The stage as the recipe "transfer" has it, but without CutMix, which the plain loop has not either."""
     import numpy as np
 
     from budwood.augment.transforms import Augment, AugmentSpec
@@ -219,8 +219,7 @@ def _stage_input(options: argparse.Namespace, data: dict[str, Any], depth: int |
 
     catalog, preprocess = data["catalog"], data["preprocess"]
     pixels = _pixels(data, np.concatenate([data["train"], data["val"]]))
-    cutmix = 0.5 if depth is None else 0.0
-    augment = AugmentSpec(rotation=180, flip="both", cutmix=cutmix)
+    augment = AugmentSpec(rotation=180, flip="both", cutmix=0.0)
     transform = Augment(augment, preprocess, seed=0, classes=catalog.classes)
     parts = [
         PixelSet(
