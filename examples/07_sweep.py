@@ -10,7 +10,6 @@ from pathlib import Path
 
 import budwood
 from budwood.herbarium import SPECIES
-from budwood.sweep import sweep
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
         photos = budwood.draw_herbarium(folder, num_pictures=60, size=64, species=SPECIES[:3]).photos
 
         # Settings that are the same for both arms go into overrides; predict.views=1 makes this quick.
-        found = sweep(
+        found = budwood.sweep(
             photos,
             recipe="probe",
             over=["model.size=32,64"],

@@ -199,7 +199,7 @@ def test_further_views_are_new_pictures_drawn_per_picture(bench: tuple[Trainer, 
     other, others = augmented_pixels(maker, pixels, digests, draw=4)
     assert not set(names) & set(others)
     assert (other != together).mean() > 0.5
-    features = trainer.more_views(train)(np.array([1, 2]), 5)
+    features = trainer.frozen.more_views(train)(np.array([1, 2]), 5)
     assert features.shape == (5, 2, trainer.source.num_features)
     assert len(np.unique(features[:, 0], axis=0)) == 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import pytest
@@ -73,6 +74,13 @@ def test_later_overrides_win_and_the_given_values_stay(tmp_path: object) -> None
 def test_an_override_that_leads_nowhere_is_refused(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         apply_overrides({"name": "x", "many": [{"rate": 1.0}]}, [override])
+
+
+def test_a_parameter_below_a_kind_alone_is_answered_by_the_table_that_works() -> None:
+    with pytest.raises(SettingsError, match="go into one table") as caught:
+        apply_overrides({}, ["train.schedule=triangular", "train.schedule.low=.3"])
+    (advised,) = re.findall("--set '(.*)'$", str(caught.value))
+    assert apply_overrides({}, [advised]) == {"train": {"schedule": {"kind": "triangular", "low": 0.3}}}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ def test_the_defaults_are_a_valid_recipe_and_come_back_from_their_text() -> None
 
 
 @pytest.mark.parametrize("tiny", [False, True], ids=["full", "tiny"])
-@pytest.mark.parametrize("name", sorted(packaged_recipes()))
+# The reports' recipes: tests/test_seed_recipes.py.
+@pytest.mark.parametrize("name", sorted(own_recipes()))
 def test_a_recipes_text_gives_the_recipe_again(name: str, tiny: bool, tmp_path: Path) -> None:
     recipe = load_recipe(name, tiny=tiny, seed=5, overrides=["model.dropout=0.1", "augment.cutmix=0.5"])
     assert parse_recipe(recipe.to_toml(), source="text") == recipe

@@ -11,8 +11,8 @@ from budwood.models.blocks import describe_share
 from budwood.pipeline import fit
 from budwood.recipe import load_recipe
 from budwood.recipes import seed_recipes
-from budwood.sweep import sweep
 from budwood.sweep_plan import SweepPlan, plan_sweep
+from budwood.sweeping import sweep
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = {
@@ -47,7 +47,7 @@ OVER: dict[str, tuple[tuple[str, ...], int]] = {
     "a4-batch-size": (("train.batch_size",), 3),
     "a4-colour-jitter": (("train.stages.0.augment",), 2),
     "a4-dropout": (("model.dropout",), 2),
-    "a4-learning-rate": (("train.stages.0",), 4),
+    "a4-learning-rate": (("train.lr",), 4),
 }
 
 BORDERS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +62,7 @@ def tiny() -> Callable[[], Classifier]:
 def shortener(feeds: tuple[PixelFeed, PixelFeed], **changes: Any) -> Shortener:
     records = [SimpleNamespace(pixel_digest=f"digest {i}") for i in range(18)]
     settings: dict[str, Any] = {
-        "catalog": SimpleNamespace(records=records),
+        "catalog": SimpleNamespace(records=records, classes=("a", "b", "c")),
         "spec": TrainSpec(cache="on", cache_views=2),
         "preprocess": PREPROCESS,
         "features": lambda part, views: np.zeros((len(views), len(part), 5), np.float32),
@@ -224,6 +225,26 @@ def test_real_ratio_counts_what_the_frozen_start_would_have_taken() -> None:
     assert shared.measured(History(rows=(row,)), pictures=10).real_ratio is None
 
 
-def test_draws_are_keyed_by_settings_and_seed() -> None:
-    keys = {draws_key(PLAIN, seed=0), draws_key(PLAIN, seed=1), draws_key(AugmentSpec(), seed=0)}
-    assert len(keys) == 3
+def test_draws_are_keyed_by_all_that_they_depend_on(feeds: tuple[PixelFeed, PixelFeed]) -> None:
+    part = feeds[0].part
+    renamed = replace(part, paths=("moved.png", *part.paths[1:]))
+    first = draws_key(PLAIN, part, seed=0, classes=("a", "b", "c"))
+    others = [(PLAIN, part, 1), (AugmentSpec(), part, 0), (PLAIN, renamed, 0)]
+    assert len({first, *(draws_key(a, p, seed=s, classes=("a", "b", "c")) for a, p, s in others)}) == 4
+
+
+def test_draws_of_a_class_with_settings_of_its_own_are_not_taken_for_a_relabelled_picture(
+    feeds: tuple[PixelFeed, PixelFeed],
+) -> None:
+    part = feeds[0].part
+    rare = PLAIN.with_overrides({"classes": {"b": {"rotation": 90}}})
+
+    def key(augment: AugmentSpec, old: int, new: int) -> str:
+        targets = np.where(np.arange(18) == old, new, part.targets)
+        return draws_key(augment, replace(part, targets=targets), seed=0, classes=("a", "b", "c"))
+
+    as_it_was = key(rare, 0, 0)
+    assert key(rare, 0, 1) != as_it_was, "picture 0 became one of the class with other settings"
+    assert key(rare, 1, 0) != as_it_was, "picture 1 left it"
+    assert key(rare, 0, 2) == as_it_was, "equal settings draw alike"
+    assert key(PLAIN, 0, 1) == key(PLAIN, 0, 0)

@@ -19,8 +19,9 @@ from budwood.events import Scored, StepAdvanced, StepStarted, Warned
 from budwood.files import read_json
 from budwood.pipeline import fit
 from budwood.recipe import load_recipe
-from budwood.sweep import SweepResult, sweep
 from budwood.sweep_plan import plan_sweep
+from budwood.sweep_result import SweepResult
+from budwood.sweeping import sweep
 from budwood.train import boundary
 
 TINY: dict[str, Any] = {"tiny": True, "threads": 1}

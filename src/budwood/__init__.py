@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from budwood.pipeline import fit
     from budwood.recipe import Recipe
     from budwood.runs import Run
+    from budwood.sweeping import sweep
 
 _HOMES = {
     "AuditResult": "budwood.data.audit",
@@ -63,6 +64,7 @@ _HOMES = {
     "scan": "budwood.data.scan",
     "split": "budwood.data.split",
     "split_folds": "budwood.data.split",
+    "sweep": "budwood.sweeping",
 }
 
 __all__ = [
@@ -93,6 +95,7 @@ __all__ = [
     "scan",
     "split",
     "split_folds",
+    "sweep",
 ]
 
 __version__ = "0.1.0"

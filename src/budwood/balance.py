@@ -130,14 +130,14 @@ class _Bench:
     @classmethod
     def set_up(cls, trainer: Trainer, part: PixelSet, *, strength: float, listen: Listener) -> _Bench:
         """Features and folds, exactly as the head of `fit` has them."""
-        features = trainer.features(part)
+        features = trainer.frozen.features(part)
         folds = head_folds(trainer.dataset, part, num_folds=trainer.recipe.head.folds, seed=trainer.recipe.seed)
         return cls(
             trainer=trainer,
             part=part,
             folds=folds,
-            heads=trainer.heads(part, features, folds),
-            more_views=trainer.more_views(part),
+            heads=trainer.frozen.heads(part, features, folds),
+            more_views=trainer.frozen.more_views(part),
             strength=strength,
             listen=listen,
         )

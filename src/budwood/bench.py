@@ -1,14 +1,13 @@
 """`Bench`: what all arms of a sweep share (pictures, folds, first weights), and the training of one arm on it.
 
 The training and validation part is all that it knows: it is handed no picture of the test part. What is searched, and
-in which order, is `search/`'s matter; `sweep.py` puts the two together.
+in which order, is `search/`'s matter; `sweeping.py` puts the two together.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,31 +15,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
-from torch import Tensor
 
 from budwood import cache, machine
 from budwood.augment.balance import check_smote
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
-from budwood.data.preprocess import Preprocess
 from budwood.data.rounds import Round
 from budwood.data.split_nouns import Split
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Listener
 from budwood.export.bundle import Bundle, BundleFacts
-from budwood.files import sha256_bytes, to_json, write_bytes
-from budwood.models.backbones import Backbone
-from budwood.models.build import Classifier, attach_head, classifier_state, open_backbone
+from budwood.files import sha256_bytes, to_json
+from budwood.first_weights import first_weights, source_of
+from budwood.models.build import Classifier, open_backbone
 from budwood.prepare import Dataset, choose_views, digests_of, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe
 from budwood.scoring import predict_part
 from budwood.search.arms import Training
 from budwood.search.trainings import Answered, KeptTraining, OnEpoch, epochs_told
-from budwood.shortening import Shortener, draws_key, obstacle
+from budwood.shortening import draws_key, obstacle
 from budwood.train.boundary import Keeping
 from budwood.train.chain import Demand, counted, rows_of
-from budwood.train.features import FeatureCache, FeatureSource, frozen_features
+from budwood.train.features import FeatureCache, frozen_features
 from budwood.train.freezing import refuse_unknown_blocks
 from budwood.train.pool import Pool, PoolPart
 from budwood.train.pool_views import pictures_of
@@ -135,9 +131,7 @@ class Bench:
         # As a later process will read it: the file's digits, so that a resumed sweep judges by the same numbers.
         return kept.load() or answered
 
-    def _trainer(
-        self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None
-    ) -> tuple[PooledTrainer, PixelSet]:
+    def _trainer(self, recipe: Recipe, on_epoch: OnEpoch, *, checkpoints: Path | None) -> tuple[Trainer, PixelSet]:
         """Everything opened anew for one training, so that no arm leaves anything to the next."""
         if recipe.balance.method == "smote":
             check_smote()
@@ -147,11 +141,11 @@ class Bench:
         preprocess = working_preprocess(self.dataset, recipe, backbone)
         pixels = open_pixels(self.dataset, preprocess, listen=self.listen)
         bf16 = self.chosen.machine.bf16 if recipe.train.precision == "auto" else recipe.train.precision == "bfloat16"
-        weights = self._initial(recipe, backbone)
-        source = _source(backbone, weights, preprocess, bf16=bf16)
+        weights = first_weights(self.initial, recipe, backbone, num_classes=len(self.dataset.catalog.classes))
+        source = source_of(backbone, weights, preprocess, bf16=bf16)
         train = part_of(pixels, self.split.parts["train"])
         arithmetic = [source.identity, self.dataset.catalog.fingerprint, self.chosen.arithmetic, machine.versions()]
-        trainer = PooledTrainer(
+        trainer = Trainer(
             recipe=recipe,
             dataset=self.dataset,
             backbone=backbone,
@@ -169,7 +163,7 @@ class Bench:
             trainer = replace(trainer, pool=pool, identity=to_json([*arithmetic, pool.key]))
         return trainer, pixels
 
-    def _pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze) -> Pool:
+    def _pool(self, trainer: Trainer, pixels: PixelSet, freeze: Freeze) -> Pool:
         """What all trainings with these pictures and this network share; that of others is deleted."""
         recipe, stage = trainer.recipe, fine_tuned(trainer.recipe)[0]
         settings = [recipe.model.model_dump(mode="json"), recipe.augment.model_dump(mode="json"), stage.augment]
@@ -180,7 +174,7 @@ class Bench:
             self._pools[key] = self._open_pool(trainer, pixels, freeze, folder)
         return self._pools[key]
 
-    def _open_pool(self, trainer: PooledTrainer, pixels: PixelSet, freeze: Freeze, folder: Path) -> Pool:
+    def _open_pool(self, trainer: Trainer, pixels: PixelSet, freeze: Freeze, folder: Path) -> Pool:
         recipe, preprocess = trainer.recipe, trainer.source.preprocess
         seed, views = freeze.seeds[0], trainer.views
         if recipe.seed != seed:  # the versions must not depend on which training came first
@@ -190,9 +184,18 @@ class Bench:
         transform = Augment(augment, preprocess, seed=seed, classes=self.dataset.catalog.classes)
         num_views = min(recipe.train.cache_views, freeze.epochs)
         drawn, rest = (part_of(pixels, rows) for rows in rows_of(self.rounds))
-        make = partial(pictures_of, transform=transform, preprocess=preprocess, views_key=draws_key(augment, seed=seed))
+        catalog = self.dataset.catalog
+        make = partial(pictures_of, transform=transform, preprocess=preprocess)
         parts = [
-            PoolPart(rows=part.rows, pictures=make(part, digests_of(self.dataset.catalog, part.rows), num_views=views))
+            PoolPart(
+                rows=part.rows,
+                pictures=make(
+                    part,
+                    digests_of(catalog, part.rows),
+                    num_views=views,
+                    views_key=draws_key(augment, part, seed=seed, classes=catalog.classes),
+                ),
+            )
             for part, views in ((drawn, num_views), (rest, 1))
             if len(part)
         ]
@@ -214,7 +217,7 @@ class Bench:
             listen=self.listen,
         )
 
-    def _told(self, trainer: PooledTrainer, trained: Trained) -> tuple[str, ...]:
+    def _told(self, trainer: Trainer, trained: Trained) -> tuple[str, ...]:
         """What a comparison of depths says about the pictures that this one saw."""
         stages = fine_tuned(trainer.recipe)
         if self.freeze is None or not stages:
@@ -226,44 +229,16 @@ class Bench:
         versions = counted(trainer.pool.num_views, "version")
         return (f"saw the same {versions} of each picture as every depth; {where}{link.reason}",)
 
-    def _initial(self, recipe: Recipe, backbone: Backbone) -> dict[str, Tensor]:
-        """The weights that every arm of this architecture and seed starts from: from the sweep's folder, or new there.
-
-        Published weights are known by their digest and not copied; what is random is kept.
-        """
-        spec = recipe.model
-        shape: dict[str, object] = {
-            "backbone": spec.backbone,
-            "weights": backbone.digest,
-            "pool": spec.pool,
-            "top": list(spec.top),
-        }
-        if backbone.untrained:
-            shape["weights"] = "random"
-        if backbone.fixed_size:
-            shape["size"] = backbone.fixed_size
-        name = sha256_bytes(to_json(shape).encode())[:12]
-        file = self.initial / f"{name}-{recipe.seed}.safetensors"
-        if not file.is_file():
-            num_classes = len(self.dataset.catalog.classes)
-            state = classifier_state(attach_head(backbone, num_classes=num_classes, spec=spec, seed=recipe.seed))
-            kept = {n: v for n, v in state.items() if backbone.untrained or not n.startswith("backbone.")}
-            write_bytes(file, save(kept))
-        weights: dict[str, Tensor] = load_file(str(file))
-        if backbone.untrained:
-            inner = {n.removeprefix("backbone."): v for n, v in weights.items() if n.startswith("backbone.")}
-            backbone.module.load_state_dict(inner)
-        return weights
-
     def _answers(self, trainer: Trainer, trained: Trained, part: PixelSet) -> NDArray[np.float32]:
         """Probabilities ``[N, K]``: the mean over the views that the bundle would average."""
-        if all(stage.is_head for stage in trainer.recipe.train.stages):
+        views = trainer.views
+        if not fine_tuned(trainer.recipe) and views.turns == views.predict:  # of other views no features are kept
             return self._from_features(trainer, trained.model, part)
         facts = BundleFacts(
             spec=trainer.recipe.model,
             classes=self.dataset.catalog.classes,
             preprocess=trainer.source.preprocess,
-            views=trainer.views.predict,
+            views=views.predict,
             training={},
             versions={},
         )
@@ -276,22 +251,12 @@ class Bench:
             trainer.source,
             part.pixels[part.rows],
             digests_of(self.dataset.catalog, part.rows),
-            views=trainer.views.predict,
+            views=trainer.views.turns,
             cache=FeatureCache(cache.features_folder()),
             listen=self.listen,
         )
         views = [model.classify(torch.from_numpy(view)).double().softmax(1) for view in features]
         return np.asarray(torch.stack(views).mean(0).float().numpy(), dtype=np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PooledTrainer(Trainer):
-    """A `Trainer` whose fine-tuning takes its pictures from what all trainings of a sweep share."""
-
-    pool: Pool | None = None
-
-    def _shortener(self) -> Shortener:
-        return replace(super()._shortener(), pool=self.pool)
 
 
 def fine_tuned(recipe: Recipe) -> list[Stage]:
@@ -307,16 +272,3 @@ def _alone(trainer: Trainer) -> str:
         return "an earlier stage trains the backbone, differently in each training"
     augment = trainer.views.resolve(recipe.augment.with_overrides(stage.augment))
     return obstacle(recipe.train, augment, input_dropout=recipe.model.input_dropout)
-
-
-def _source(backbone: Backbone, weights: Mapping[str, Tensor], preprocess: Preprocess, *, bf16: bool) -> FeatureSource:
-    digest = backbone.digest
-    if backbone.untrained:  # what was loaded from the sweep's folder
-        digest = sha256_bytes(save({n: v.contiguous() for n, v in weights.items() if n.startswith("backbone.")}))
-    return FeatureSource(
-        module=backbone.module,
-        num_features=backbone.num_features,
-        preprocess=preprocess,
-        identity=f"{backbone.name} {backbone.source} {digest}",
-        bf16=bf16,
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import tomllib
 import types
 from collections.abc import Iterable
@@ -13,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from budwood.errors import SettingsError
 
 Model = TypeVar("Model", bound=BaseModel)
+# Settings that take the name of a kind alone, or a table with the kind and its parameters.
+_KIND_ALONE = ("schedule",)
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, Any]:
@@ -62,18 +66,29 @@ def _assign(table: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
     place: Any = table
     for part in path:
-        place = _step_into(place, part, key)
+        place = _step_into(place, part, key, value)
     if isinstance(place, list):
         place[_position(place, last, key)] = value
     else:
         place[last] = value
 
 
-def _step_into(place: Any, part: str, key: str) -> Any:
+def _step_into(place: Any, part: str, key: str, value: Any) -> Any:
     inner = place[_position(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
     if not isinstance(inner, dict | list):
-        raise SettingsError(f'--set {key}: "{part}" is a single value, not a table; it has no keys below it')
+        advice = _whole_table(key, inner, value) if part in _KIND_ALONE else ""
+        raise SettingsError(f'--set {key}: "{part}" is a single value, not a table; it has no keys below it{advice}')
     return inner
+
+
+def _whole_table(key: str, kind: Any, value: Any) -> str:
+    """How to give kind and parameter together."""
+    place, _, parameter = key.rpartition(".")
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)  # ".3" is a number to everyone but TOML
+    table = f"{{kind={json.dumps(kind)}, {parameter}={json.dumps(value)}}}"
+    return f". Kind and parameters go into one table: --set '{place}={table}'"
 
 
 def _position(place: list[Any], part: str, key: str) -> int:

@@ -9,17 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,7 +33,8 @@ from budwood.data.split_nouns import PARTS, Split
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, OutputError, UsageError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
-from budwood.files import escape_name, refuse_inside, sha256_bytes, sync_folder, unescape_name, write_text
+from budwood.files import escape_name, refuse_inside, sha256_bytes, unescape_name, write_text
+from budwood.whole_folder import whole_folder
 from budwood.workspace import workspace
 
 TABLE = "copies.csv"
@@ -121,7 +118,7 @@ def multiply(
         made = read_split(Path(split_file), catalog)
         check_split(made, catalog, groups)
     planned = _plan(catalog, made, groups, times=times, to=to, balanced=balanced, seed=seed, spec=spec or CopySpec())
-    with _whole(folder) as place:
+    with whole_folder(folder, mark=_MARK) as place:
         _write(planned, catalog.root, place, listen=listen)
         write_text(place / TABLE, _table(planned))
     return _result(folder, catalog, made, planned)
@@ -192,41 +189,6 @@ def _copies(catalog: Catalog, train: tuple[int, ...], *, total: int, balanced: b
             paths = [catalog.records[index].path for index in rows]
             found.update(zip(rows, copies_of_each(paths, share=share, seed=seed).tolist(), strict=True))
     return found
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its place when all is written; what a killed run left there is removed."""
-    place = folder.with_name(f".{folder.name}.partial")
-    try:
-        if place.exists() and not (place / _MARK).is_file() and any(place.iterdir()):
-            raise OutputError(f"{place} is in the way, and Budwood did not make it; remove it, or choose another --out")
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / _MARK, timeout=0)
-        with lock:
-            for entry in place.iterdir():
-                if entry.name != _MARK:
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            try:
-                yield place
-            except BaseException:
-                shutil.rmtree(place, ignore_errors=True)
-                raise
-            if hasattr(os, "sync"):
-                os.sync()  # thousands of files: one call for all, before the name says that they are complete
-        (place / _MARK).unlink(missing_ok=True)
-        if folder.exists():
-            folder.rmdir()  # empty, see _check_place; a rename onto a folder is refused by Windows
-        place.rename(folder)
-        sync_folder(folder.parent)
-    except Timeout as error:
-        raise OutputError(
-            f"{folder} is being made by another Budwood process; wait, or choose another --out"
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder} ({error.strerror or error}); free some space, or choose another --out"
-        ) from error
 
 
 def _write(planned: list[_Planned], root: Path, place: Path, *, listen: Listener) -> None:

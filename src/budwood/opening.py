@@ -88,8 +88,8 @@ def opened_run(
 ) -> Iterator[tuple[RunDir, Journal]]:
     """Create and lock a run folder; at the end its state says how it ended.
 
-    With ``resume`` the checkpoints of an earlier run that did not end are left for this one to go on from; all else is
-    made again, mostly from caches.
+    With ``resume`` the checkpoints and members' runs of an earlier run that did not end are left for this one to go on
+    from; all else is made again, mostly from caches.
 
     Raises:
         OutputError: the folder cannot be written, is in use, holds something, or it or the photos hold the other.
@@ -112,7 +112,7 @@ def opened_run(
         ) from error
     try:
         run = RunDir(path)
-        _clear(path, keep={run.checkpoints.name} if resume else set())
+        _clear(path, keep={run.checkpoints.name, run.members.name} if resume else set())
         write_text(run.command, command + "\n")
         journal = Journal(run, command=command)
         with _ending(journal):

@@ -5,6 +5,7 @@ A picture that is gone leaves its caption; the report can be made again at any t
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,9 +43,11 @@ from budwood.report.data import (
     Step,
 )
 from budwood.report.html import render
+from budwood.report.judging_view import judging_view
 from budwood.report.thumbnails import thumbnail
 from budwood.report.training_data import Saying, TrainingView
 from budwood.report.training_view import sayings, training_view
+from budwood.report.why_view import EXPLAIN_NAME, why_view
 from budwood.runs import RunDir
 from budwood.train.history import History
 
@@ -125,13 +128,33 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
         result=_result(source, predictions),
         mistakes=_mistakes(source, predictions),
         unsure=_unsure(source, predictions),
+        judging=judging_view(source.metrics, predictions),
+        why=why_view(run.path / EXPLAIN_NAME),
         comparison=comparison_view(read_json(run.comparison)) if run.comparison.is_file() else None,
         warnings=_warnings(source),
-        next_commands=(
-            Command(purpose="Name new pictures", line=f"budwood predict {run.bundle} PICTURES --out answers.csv"),
-            Command(purpose="Score a labelled folder", line=f"budwood evaluate {run.bundle} FOLDER"),
-            Command(purpose="Check that nothing was changed", line=f"budwood verify {run.path}"),
+        next_commands=_next(run, Path(environment["photos"]), explained=(run.path / EXPLAIN_NAME).is_dir()),
+    )
+
+
+def _next(run: RunDir, photos: Path, *, explained: bool) -> tuple[Command, ...]:
+    """What one would do with this run; ``explained``: it kept what explaining leaves."""
+    place, bundle, folder = (shlex.quote(str(each)) for each in (run.path, run.bundle, photos))
+    why = Command(
+        purpose="Ask why it answers so: controls, and maps of where it looks", line=f"budwood explain {place}"
+    )
+    return (
+        Command(purpose="Name new pictures", line=f"budwood predict {bundle} PICTURES --out answers.csv"),
+        Command(
+            purpose="See whether new pictures are like these", line=f"budwood drift {place} PICTURES --html drift.html"
         ),
+        Command(
+            purpose="Look at the pictures that it doubts, and decide", line=f"budwood review {folder} --run {place}"
+        ),
+        *(() if explained else (why,)),
+        Command(purpose="Score a labelled folder", line=f"budwood evaluate {bundle} FOLDER"),
+        Command(purpose="Tell whether another run is better", line=f"budwood compare {place} OTHER"),
+        Command(purpose="Join it with runs on the same split", line=f"budwood ensemble {place} OTHER --out joined"),
+        Command(purpose="Check that nothing was changed", line=f"budwood verify {place}"),
     )
 
 

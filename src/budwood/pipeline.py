@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +14,19 @@ import torch
 from budwood import cache, machine
 from budwood.augment.balance import check_smote
 from budwood.balance import compare_balance
+from budwood.bundling import Held, tell_scores, write_calibrated, write_refitted
 from budwood.cleaning_gain import cleaning_gain, refuse_nothing_to_compare
 from budwood.data.inputs.sources import check_source
 from budwood.data.ledger import write_catalog
 from budwood.data.loader import PixelSet
-from budwood.data.preprocess import Preprocess
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
-from budwood.errors import SettingsError, UsageError
+from budwood.errors import OutputError, SettingsError, UsageError
+from budwood.evaluation.calibration_score import calibration_scores
+from budwood.evaluation.metrics import summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepFinished, Warned, silent
-from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
+from budwood.export.bundle import Bundle, BundleFacts
 from budwood.files import write_json, write_text
 from budwood.look import form_opinion
 from budwood.models.backbones import Backbone, check_name
@@ -40,7 +42,8 @@ from budwood.prepare import (
 )
 from budwood.recipe import Recipe, load_recipe
 from budwood.runs import Run, RunDir, StepTime
-from budwood.scoring import cross_validate, score
+from budwood.scoring import Scores, score_test
+from budwood.test_lock import Looks, count_look, looks_at
 from budwood.train.freezing import refuse_unknown_blocks
 from budwood.train.history import EpochRow
 from budwood.train.tensorboard import epoch_writer
@@ -170,23 +173,26 @@ class _Work:
         )
         if self.compare == "clean":
             refuse_nothing_to_compare(trainer)
+        if not recipe.tiny:
+            looks_at(photos, splits[0], dataset.catalog)  # a damaged count is told before an hour of training
         parts = {part: part_of(pixels, rows) for part, rows in splits[0].parts.items()}
         trained = trainer.train(parts["train"], parts["val"])
         trained.history.save(run.history)
 
-        facts = self._facts(trainer, dataset, trainer.source.preprocess)
-        judged = self._write_bundle(run.scored_bundle if recipe.refit else run.bundle, trained, facts)
-        scores, answers = self._score(judged, trainer, trained, splits[0], pixels)
-        if len(splits) > 1:
-            pooled, folds = cross_validate(trainer, splits, pixels, first=judged, facts=facts)
-            pooled.save(run.predictions("cross-validation"))
-            scores["cross_validation"] = folds
+        place = run.scored_bundle if recipe.refit else run.bundle
+        bundle, held = write_calibrated(place, trained, trainer, splits, pixels)
+        looks = self._count_look(photos, dataset, splits[0])
+        found = score_test(bundle, trainer, splits[0], pixels)
+        scores = self._keep_scores(bundle, trained, held, found, looks=looks)
+        facts = tell_scores(bundle, found.metrics)
         write_json(run.metrics, scores)  # before what may take long: a run that is stopped in it has lost no score
         if self.compare:
-            self._compare(self.compare, trainer, splits[0], parts, answers=answers, facts=facts)
+            plain = replace(facts, calibration=None)  # fitted on this model's answers, not on another's
+            self._compare(self.compare, trainer, splits[0], parts, answers=found.test, facts=plain)
         if recipe.refit:
             everything = part_of(pixels, tuple(sorted(i for rows in splits[0].parts.values() for i in rows)))
-            self._write_bundle(run.bundle, trainer.refit(everything, trained), facts)
+            refitted = trainer.refit(everything, trained).model
+            write_refitted(run.bundle, refitted, facts, trainer, parts["val"])
             write_json(run.metrics, {**scores, "refit": True})
         write_json(run.training, training_record(trainer, trained, environment))
         self.journal.write("running", step="report")
@@ -233,42 +239,55 @@ class _Work:
             found = compare_balance(trainer, parts["train"], listen=self.listen).to_dict()
         write_json(self.run.comparison, {"what": what, **found})
 
-    def _facts(self, trainer: Trainer, dataset: Dataset, preprocess: Preprocess) -> BundleFacts:
-        return BundleFacts(
-            # what the bundle needs is the architecture: its weights are in the bundle, whatever they came from
-            spec=self.recipe.model.model_copy(update={"backbone": trainer.backbone.architecture}),
-            classes=dataset.catalog.classes,
-            preprocess=preprocess,
-            views=trainer.views.predict,
-            training={
-                "recipe": self.recipe.name,
-                "seed": self.recipe.seed,
-                "catalog": dataset.catalog.fingerprint,
-            },
-            versions=machine.versions(),
-        )
+    def _count_look(self, photos: Path, dataset: Dataset, split: Split) -> Looks | None:
+        """Count this look at the test part; None where it cannot be counted, which is told."""
+        recipe = self.recipe
+        if recipe.tiny:
+            return None  # an untrained network on a dozen pictures learns nothing of the test part
+        try:
+            return count_look(
+                photos,
+                split,
+                dataset.catalog,
+                run=str(self.run.path),
+                kind="fit",
+                recipe=recipe.name,
+                seed=recipe.seed,
+                settings=recipe.to_toml(),
+            )
+        except OutputError as error:  # hours of training must not be lost to a folder that cannot be written
+            self.listen(Warned(text=f"this look at the test part is not counted: {error}"))
+            return None
 
-    def _write_bundle(self, folder: Path, trained: Trained, facts: BundleFacts) -> Bundle:
-        """Write a bundle and load it back: what is scored from here on is what ships."""
-        write_bundle(folder, trained.model, facts)
-        return load(folder)
-
-    def _score(
-        self, bundle: Bundle, trainer: Trainer, trained: Trained, split: Split, pixels: PixelSet
-    ) -> tuple[dict[str, Any], Predictions]:
-        """Score and keep the answers; returns what goes into metrics.json, and the answers to the test part."""
-        found = score(bundle, trainer, split, pixels)
-        found.val.save(self.run.predictions("val"))
-        found.test.save(self.run.predictions("test"))
-        scores = {
-            "test": found.test_metrics.to_dict(),
-            "validation": found.val_metrics.to_dict(),
+    def _keep_scores(
+        self, bundle: Bundle, trained: Trained, held: Held, found: Scores, *, looks: Looks | None
+    ) -> dict[str, Any]:
+        """Keep the answers; returns what goes into metrics.json."""
+        run, seed = self.run, self.recipe.seed
+        held.val.save(run.predictions("val"))
+        found.test.save(run.predictions("test"))
+        scores: dict[str, Any] = {
+            "test": found.metrics.to_dict(),
+            "validation": summarise(held.val, seed=seed).to_dict(),
             "selection": trained.selection(),
             "baselines": [b.to_dict() for b in found.baselines],
             "refit": False,
             "scored": "bundle-scored" if self.recipe.refit else "bundle",
         }
-        return scores, found.test
+        if bundle.facts.calibration:
+            scores["calibration"] = calibration_scores(bundle.facts.calibration, found.test)
+        if found.tta:
+            scores["tta"] = found.tta.to_dict()
+        if held.views:
+            scores["view_choice"] = held.views.to_dict()
+        if looks:
+            accuracy = found.metrics.accuracy.value
+            scores["test_looks"] = looks.number
+            scores["looks"] = looks.words(pictures=len(found.test), accuracy=accuracy)
+        if held.folds:
+            pooled, scores["cross_validation"] = held.with_test(found.test)
+            pooled.save(run.predictions("cross-validation"))
+        return scores
 
 
 def findings_to_json(dataset: Dataset) -> dict[str, Any]:

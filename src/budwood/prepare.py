@@ -32,6 +32,7 @@ from budwood.data.split_file import read_split
 from budwood.data.split_nouns import Split
 from budwood.data.store import PictureStore
 from budwood.errors import SettingsError, SplitError
+from budwood.evaluation.views import ALL_TURNS, View
 from budwood.events import Listener, Warned
 from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
@@ -41,8 +42,7 @@ from budwood.seeding import named_generator
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.workspace import workspace
 
-# The eight flips and turns, the most useful first: mirror, half turn, both, then the quarter turns.
-FREE_VIEWS = (0, 4, 2, 6, 1, 3, 5, 7)
+FREE_VIEWS = ALL_TURNS
 MIRROR_VIEWS = (0, 4)
 TURN_VIEWS = (0, 2, 1, 3)
 _ORIENTATION_PICTURES = 300
@@ -213,13 +213,23 @@ def digests_of(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """What the orientation of the pictures allows: how to augment, what to average, and why."""
+    """What the orientation of the pictures allows: how to augment, what to average, and why.
+
+    predict: the views that the bundle averages, flips and turns as numbers; with ``predict.views = "tuned"`` the
+        harmless turns, until validation has chosen. harmless: all flips and turns that change nothing.
+    """
 
     augment: AugmentSpec
     train: tuple[int, ...]
-    predict: tuple[int, ...]
+    predict: tuple[int | View, ...]
     evidence: str
     orientation: Orientation | None
+    harmless: tuple[int, ...] = (0,)
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Those of ``predict`` that are mere flips and turns."""
+        return tuple(view for view in self.predict if isinstance(view, int))
 
     def resolve(self, spec: AugmentSpec) -> AugmentSpec:
         """``spec`` with ``"auto"`` decided by the orientation that was measured."""
@@ -245,15 +255,28 @@ def choose_views(
     if recipe.augment.flip == "both" and recipe.augment.rotation != "auto" and float(recipe.augment.rotation) >= 180:
         allowed = FREE_VIEWS  # the recipe says that orientation means nothing
     spec = recipe.augment.resolved(turn_free=turn_free, mirror_free=mirror_free)
-    wanted = len(allowed) if recipe.predict.views == "auto" else int(recipe.predict.views)
     evidence = measured.evidence if measured else "not measured: the network is untrained, so pictures stay upright"
     return Views(
         augment=spec,
         train=allowed[: recipe.train.views],
-        predict=allowed[:wanted],
+        predict=_answered_views(recipe, allowed, listen=listen),
         evidence=evidence,
         orientation=measured,
+        harmless=allowed,
     )
+
+
+def _answered_views(recipe: Recipe, harmless: tuple[int, ...], *, listen: Listener) -> tuple[int | View, ...]:
+    """The views that the recipe asks for; told where it turns pictures whose orientation matters."""
+    asked = recipe.predict.views
+    if isinstance(asked, int):
+        return harmless[:asked]
+    named = recipe.predict.named_views()
+    harmful = sorted({view.turn for view in named} - set(harmless))
+    if harmful and recipe.model.starts_trained:
+        text = "predict.views shows pictures turned or mirrored, though that changes what these pictures are (views"
+        listen(Warned(text=f"{text} {', '.join(map(str, harmful))}); the views that do not: {list(harmless)}"))
+    return tuple(view.turn if view.is_whole else view for view in named) or harmless
 
 
 def _measure_orientation(

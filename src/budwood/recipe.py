@@ -15,11 +15,18 @@ from budwood.data.audit import AuditSpec
 from budwood.data.cleaning.clean_spec import TIDY, CleanSpec
 from budwood.data.split import SplitSpec
 from budwood.errors import SettingsError
+from budwood.evaluation.class_tree import CascadeSpec
+from budwood.evaluation.controls import ExplainSpec
+from budwood.evaluation.joining import JoinMethod
+from budwood.evaluation.views import View, views_from
+from budwood.export.spec import ExportSpec
 from budwood.models.backbones import check_name
 from budwood.models.build import ModelSpec
 from budwood.models.nets import SCRATCH
 from budwood.recipes import packaged_recipes, read_recipe
 from budwood.search.space import SweepSpec
+from budwood.train.adversarial import SynthesisSpec
+from budwood.train.autoencode import OneClassSpec
 from budwood.train.heads import HeadSpec
 from budwood.train.stages import TrainSpec
 
@@ -36,23 +43,64 @@ __all__ = ["PredictSpec", "Recipe", "load_recipe", "packaged_recipes", "parse_re
 class PredictSpec(BaseModel):
     """How the bundle answers.
 
-    views: how many flips and turns of a picture are averaged; ``"auto"`` takes all that the audit finds harmless (up to
-        eight), which costs that many times the time of one.
+    views: which views of a picture are averaged; each costs as much time as one. ``"auto"`` takes all flips and turns
+        that the audit finds harmless (up to eight), a number so many of them; a text names sets (``"flips"``,
+        ``"turns*scales"``), a list turns (0-7), windows (``{scale = 1.1}``) and names; ``"tuned"`` lets the validation
+        part choose. See docs/tta.md.
+    average: what is averaged over views.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    views: Literal["auto"] | int = "auto"
+    views: int | str | tuple[int | str | dict[str, int | float], ...] = "auto"
+    average: Literal["probabilities", "logits"] = "probabilities"
 
     @model_validator(mode="after")
-    def _known_number(self) -> PredictSpec:
-        if self.views != "auto" and not 1 <= self.views <= 8:
-            raise ValueError('views takes "auto" or a number from 1 to 8')
+    def _known_views(self) -> PredictSpec:
+        if isinstance(self.views, int) and not 1 <= self.views <= 8:
+            raise ValueError("views, as a number, goes from 1 to 8")
+        if not isinstance(self.views, int) and not self.views:
+            raise ValueError("views is empty; the picture as it is: [0]")
+        self.named_views()
+        return self
+
+    def named_views(self) -> tuple[View, ...]:
+        """The views that are named one by one or in sets; none for ``"auto"``, ``"tuned"`` and a number."""
+        if isinstance(self.views, int) or self.views in ("auto", "tuned"):
+            return ()
+        return views_from((self.views,) if isinstance(self.views, str) else self.views)
+
+
+class EnsembleSpec(BaseModel):
+    """Several recipes trained on one split and joined (docs/ensembles.md); nothing of it where there are no members.
+
+    members: names of recipes, or files. What else stands in this recipe holds for each of them.
+    backbones: one for each member, instead of its own; empty: each has its own.
+    method: how answers are joined; ``auto`` lets the validation part choose.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
+    method: JoinMethod = "auto"
+
+    @model_validator(mode="after")
+    def _enough_members(self) -> EnsembleSpec:
+        if len(self.members) == 1:
+            raise ValueError("members names one recipe; an ensemble needs two or more")
+        if self.backbones and len(self.backbones) != len(self.members):
+            raise ValueError(
+                f"backbones names {len(self.backbones)} networks for {len(self.members)} members; name one for each"
+            )
         return self
 
 
 class Recipe(BaseModel):
-    """All the settings of one run. Defaults < recipe file < ``--set``."""
+    """All the settings of one run. Defaults < recipe file < ``--set``.
+
+    system: what is made: a classifier, or one of the systems of `systems.py`, each with a field of its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,6 +109,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     tiny: bool = False
     refit: bool = False
+    system: Literal["classifier", "cascade", "one-class", "synthesis"] = "classifier"
     audit: AuditSpec = AuditSpec()
     clean: CleanSpec = CleanSpec()
     split: SplitSpec = SplitSpec()
@@ -70,12 +119,35 @@ class Recipe(BaseModel):
     augment: AugmentSpec = AugmentSpec()
     train: TrainSpec = TrainSpec()
     predict: PredictSpec = PredictSpec()
+    ensemble: EnsembleSpec = EnsembleSpec()
+    explain: ExplainSpec = ExplainSpec()
+    export: ExportSpec = ExportSpec()
+    cascade: CascadeSpec = CascadeSpec()
+    one_class: OneClassSpec = OneClassSpec()
+    synthesis: SynthesisSpec = SynthesisSpec()
     sweep: SweepSpec = SweepSpec()
 
     @model_validator(mode="after")
     def _weights_are_for_pretrained(self) -> Recipe:
         if self.model.weights and not self.model.pretrained:
             raise ValueError("model.weights names a file, but model.pretrained is false: drop one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_have_one_split(self) -> Recipe:
+        if self.ensemble.members and self.split.folds is not None:
+            raise ValueError(
+                "split.folds: members of an ensemble share one split, which folds are not; drop one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _systems_have_one_split(self) -> Recipe:
+        if self.system != "classifier" and (self.split.folds is not None or self.refit or self.ensemble.members):
+            raise ValueError(
+                f'system = "{self.system}" is trained and scored on one split: drop split.folds, refit and'
+                " ensemble.members"
+            )
         return self
 
     @model_validator(mode="after")
@@ -127,7 +199,7 @@ def load_recipe(
     recipe = validate(Recipe, apply_overrides(values, [*overrides, *additions]), source=f"recipe {name}")
     if clean and recipe.clean.is_off:
         recipe = recipe.model_copy(update={"clean": TIDY})
-    if not recipe.tiny:
+    if not recipe.tiny or recipe.ensemble.members:  # members are made small one by one
         return recipe
     check_name(recipe.model.backbone)  # another network takes its place, but a wrong name is wrong here too
     return shrink(recipe)
@@ -156,6 +228,8 @@ def shrink(recipe: Recipe) -> Recipe:
                 update={"stages": stages, "batch_size": batch_size, "views": 2, "cache_views": 2}
             ),
             "head": recipe.head.model_copy(update={"penalties": recipe.head.penalties[:2], "folds": 2}),
+            "one_class": recipe.one_class.model_copy(update={"size": 16, "width": 4, "code": 8, "epochs": 2}),
+            "synthesis": recipe.synthesis.model_copy(update={"size": 16, "width": 4, "epochs": 2, "per_class": 8}),
         }
     )
 

@@ -107,6 +107,11 @@ class RunDir:
         """The model that was scored, where another one (refitted on all parts) ships."""
         return self.path / "bundle-scored"
 
+    @property
+    def members(self) -> Path:
+        """The runs of an ensemble's members, where one command trained them."""
+        return self.path / "members"
+
     def predictions(self, part: str) -> Path:
         """The predictions of a part (``val``, ``test``, ``cross-validation``)."""
         return self.path / "predictions" / f"{part}.csv"

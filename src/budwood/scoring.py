@@ -1,6 +1,7 @@
-"""Scores of a trained model: the test part once, the validation part for the record, baselines, cross-validation.
+"""Answers and scores of a trained model: held-out answers, the test part once, baselines, cross-validation.
 
-All answers come from a bundle that was written and loaded back: what is scored is what ships.
+All answers come from a bundle that was written and loaded back: what is scored is what ships. What the answers to
+pictures that are held out are used for, calibration, is `bundling.py`'s matter.
 """
 
 from __future__ import annotations
@@ -19,42 +20,48 @@ from budwood.evaluation.baselines import BaselineScore, all_zero_input, majority
 from budwood.evaluation.intervals import wilson
 from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions
+from budwood.evaluation.tta import TtaGain, tta_gain
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 from budwood.export.bundle import Bundle, BundleFacts
 from budwood.prepare import part_of
 from budwood.training import Trainer
+from budwood.view_choice import tuned_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Answers and scores of the validation and the test part, and of the trivial answers to the latter."""
+    """Answers and scores of the test part, those of trivial answers to it, and what several views brought on it."""
 
-    val: Predictions
     test: Predictions
-    val_metrics: Metrics
-    test_metrics: Metrics
+    metrics: Metrics
     baselines: tuple[BaselineScore, ...]
+    tta: TtaGain | None
 
 
-def score(bundle: Bundle, trainer: Trainer, split: Split, pixels: PixelSet) -> Scores:
-    """Validation scores for the record; the test part, once; the baselines beside it."""
+def score_test(bundle: Bundle, trainer: Trainer, split: Split, pixels: PixelSet) -> Scores:
+    """Ask the bundle for the test part, once; score the answers, and the baselines beside them."""
     start = time.perf_counter()
     seed, listen = trainer.recipe.seed, trainer.listen
-    train, val, test = (part_of(pixels, split.parts[part]) for part in ("train", "val", "test"))
-    listen(StepStarted(step="evaluate", total=len(val) + len(test)))
-    on_val = predict_part(bundle, val, listen=listen)
-    on_test = predict_part(bundle, test, listen=listen)
-    metrics = summarise(on_test, seed=seed)
+    train, test = (part_of(pixels, split.parts[part]) for part in ("train", "test"))
+    views = bundle.facts.views
+    listen(StepStarted(step="evaluate", total=len(test) * (2 if len(views) > 1 else 1)))
+    answers = predict_part(bundle, test, listen=listen)
+    seconds = time.perf_counter() - start
+    gain = None
+    if len(views) > 1:
+        begun = time.perf_counter()
+        one = predict_part(bundle.with_views((0,) if 0 in views else views[:1]), test, listen=listen)
+        alone = time.perf_counter() - begun
+        gain = tta_gain(one, answers, views=len(views), seconds_one=alone, seconds_all=seconds, seed=seed)
+    metrics = summarise(answers, seed=seed)
     baselines = (
-        majority_class(train.labels, on_test),
-        all_zero_input(train.labels, on_test, trainer.zero_head(train)),
+        majority_class(train.labels, answers),
+        all_zero_input(train.labels, answers, trainer.zero_head(train)),
     )
     interval = metrics.accuracy.interval
     note = f"test accuracy {metrics.accuracy.value:.3f} ({interval.low:.3f}-{interval.high:.3f})"
     listen(StepFinished(step="evaluate", seconds=time.perf_counter() - start, note=note))
-    return Scores(
-        val=on_val, test=on_test, val_metrics=summarise(on_val, seed=seed), test_metrics=metrics, baselines=baselines
-    )
+    return Scores(test=answers, metrics=metrics, baselines=baselines, tta=gain)
 
 
 def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent, step: str = "evaluate") -> Predictions:
@@ -71,20 +78,31 @@ def predict_part(bundle: Bundle, part: PixelSet, *, listen: Listener = silent, s
     )
 
 
-def cross_validate(
-    trainer: Trainer, splits: Sequence[Split], pixels: PixelSet, *, first: Bundle, facts: BundleFacts
-) -> tuple[Predictions, dict[str, Any]]:
-    """The whole fit once a fold; fold 1 is the run's own model ``first``. Every picture is answered once.
+def answer_folds(
+    trainer: Trainer, splits: Sequence[Split], pixels: PixelSet, *, facts: BundleFacts
+) -> tuple[Predictions, ...]:
+    """The whole fit once for each fold but the first, which is the run's own: their answers to their test parts.
+
+    Each fold chooses penalty, epoch and views by itself, on its own training and validation part.
+    """
+    tables = []
+    for number, split in enumerate(splits[1:], start=2):
+        part = replace(trainer, fold=number)
+        val = part_of(pixels, split.parts["val"])
+        trained = part.train(part_of(pixels, split.parts["train"]), val)
+        own = facts
+        if trainer.recipe.predict.views == "tuned":
+            own = replace(facts, views=tuned_views(part, trained.model, val)[0].predict)
+        tables.append(predict_part(Bundle(Path(), own, trained.model), part_of(pixels, split.parts["test"])))
+    return tuple(tables)
+
+
+def cross_validated(tables: Sequence[Predictions]) -> tuple[Predictions, dict[str, Any]]:
+    """The folds' answers as one table in which every picture is answered once.
 
     Returns:
         The pooled answers, and the accuracies of the folds and of all answers for metrics.json.
     """
-    tables = [predict_part(first, part_of(pixels, splits[0].parts["test"]))]
-    for number, split in enumerate(splits[1:], start=2):
-        part = replace(trainer, fold=number)
-        trained = part.train(part_of(pixels, split.parts["train"]), part_of(pixels, split.parts["val"]))
-        bundle = Bundle(Path(), facts, trained.model)
-        tables.append(predict_part(bundle, part_of(pixels, split.parts["test"])))
     pooled = Predictions(
         probs=np.concatenate([t.probs for t in tables]),
         targets=np.concatenate([t.targets for t in tables if t.targets is not None]),

@@ -7,7 +7,7 @@ rest of it with kept activations as inputs. Every decision leaves a `CacheUse` w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog
 from budwood.errors import OutputError
 from budwood.events import Listener, Warned
-from budwood.files import to_json
+from budwood.files import sha256_bytes, to_json
 from budwood.models.build import Classifier
 from budwood.models.cut import Cut, CutError, checked_cut
 from budwood.prepare import digests_of
@@ -236,7 +236,7 @@ class Shortener:
                 transform=feed.transform,
                 preprocess=self.preprocess,
                 num_views=number,
-                views_key=draws_key(augment, seed=self.seed),
+                views_key=draws_key(augment, feed.part, seed=self.seed, classes=self.catalog.classes),
             )
             sets.append(cache_activations(parts, pictures, keeping, listen=self.listen))
         feeds: list[Feed | None] = [
@@ -270,9 +270,12 @@ def obstacle(spec: TrainSpec, augment: AugmentSpec, *, input_dropout: float, on_
     return ""
 
 
-def draws_key(augment: AugmentSpec, *, seed: int) -> str:
-    """A text that differs whenever draws of the augmentation for equal pictures would."""
-    return to_json({"augment": augment.model_dump(mode="json"), "seed": seed, "version": VERSION})
+def draws_key(augment: AugmentSpec, part: PixelSet, *, seed: int, classes: Sequence[str]) -> str:
+    """A text that differs whenever draws of the augmentation for pictures with the part's pixels would."""
+    own = [classes[k] if classes[k] in augment.classes else "" for k in part.labels] if augment.classes else []
+    drawn = sha256_bytes(to_json([[part.paths[i] for i in part.rows], own]).encode())
+    facts = {"augment": augment.model_dump(mode="json"), "seed": seed, "version": VERSION, "pictures": drawn}
+    return to_json(facts)
 
 
 def _frozen_seconds(model: Classifier, train: PixelFeed) -> float:

@@ -15,81 +15,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from budwood import cache
 from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
 from budwood.data.split_nouns import Split
 from budwood.events import Listener, Warned
 from budwood.files import sha256_bytes, to_json
+from budwood.frozen_phase import FrozenPhase
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
 from budwood.prepare import (
     Dataset,
     Views,
     choose_views,
-    digests_of,
-    head_folds,
     open_pixels,
     part_of,
     working_preprocess,
 )
 from budwood.recipe import Recipe
 from budwood.shortening import CacheUse, Shortener
-from budwood.train.balanced_heads import Heads, MoreViews, weighing
 from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
-from budwood.train.features import FeatureCache, FeatureSource, frozen_features
+from budwood.train.features import FeatureSource
 from budwood.train.feed import PixelFeed
-from budwood.train.heads import HeadResult, choose_head, fit_head
-from budwood.train.history import EpochRow, History
+from budwood.train.heads import HeadResult
+from budwood.train.history import EpochRow
 from budwood.train.keeper import Keeper
-from budwood.train.loop import fine_tune, result_of
-from budwood.train.more_views import ViewMaker, further_features
+from budwood.train.loop import fine_tune
+from budwood.train.outcomes import result_of
+from budwood.train.pool import Pool
 from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.temper import tempered_scale
+from budwood.trained import Trained
+
+__all__ = ["Trained", "Trainer", "open_trainer", "unheard"]
 
 
 def unheard(row: EpochRow) -> None:
     """For those who do not want to hear of epochs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A trained model and what its making told: the head's choice, the epochs, the validation score."""
-
-    model: Classifier
-    head: HeadResult | None
-    fits: tuple[FitResult, ...]
-    caches: tuple[CacheUse, ...] = ()
-
-    @property
-    def history(self) -> History:
-        """The epochs of all gradient stages."""
-        return History(rows=tuple(row for fit in self.fits for row in fit.history.rows))
-
-    def selection(self) -> list[dict[str, Any]]:
-        """The scores that something was chosen by: not a test, and said so."""
-        scores: list[dict[str, Any]] = []
-        if self.head:
-            scores.append(
-                {
-                    "name": "head on frozen features",
-                    "accuracy": self.head.selection_accuracy,
-                    "deviation": float(self.head.accuracies[self.head.chosen].std(ddof=1)),
-                    "kind": "cross-validated on the training part; used to choose the penalty, so it is optimistic",
-                }
-            )
-        for fit in self.fits:
-            scores.append(
-                {
-                    "name": fit.history.rows[0].stage,
-                    "accuracy": fit.val_accuracy,
-                    "deviation": None,
-                    "kind": "on the validation part, one view; used to choose the epoch, so it is optimistic",
-                }
-            )
-        return scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +63,7 @@ class Trainer:
     from, as far as they fit, so that arms of a comparison differ by their settings alone (report A4). checkpoints:
     where the state of a training is kept; None keeps nothing.
     on_epoch: called after each epoch of the first fold. identity: what the weights depend on besides the recipe.
+    pool: what all trainings of a sweep share; the stage that first trains the backbone takes its pictures from there.
     """
 
     recipe: Recipe
@@ -115,6 +79,7 @@ class Trainer:
     checkpoints: Path | None = None
     identity: str = ""
     on_epoch: Callable[[EpochRow], None] = unheard
+    pool: Pool | None = None
 
     def train(self, train: PixelSet, val: PixelSet, *, name: str = "fit") -> Trained:
         """All stages of the recipe, in order; ``name`` tells trainings of one run apart."""
@@ -130,6 +95,7 @@ class Trainer:
     ) -> Trained:
         """The stages in order, from where an earlier process stopped."""
         keeper = self._keeper(name, train)
+        on_epoch = self.on_epoch if name == "fit-1" else unheard
         model = self.untrained()
         head = self._solved_head(model, train, scored) if self.solves_head else None
         done = len(keeper.outcomes) if keeper else 0
@@ -148,16 +114,7 @@ class Trainer:
             data = self.stage_input(number, train, val, fits, before=before, told=told)
             if head and not fits:
                 _temper(model, data)
-            fits.append(
-                fine_tune(
-                    model,
-                    data,
-                    listen=self.listen,
-                    step=step,
-                    keeper=keeper,
-                    on_epoch=self.on_epoch if name == "fit-1" else unheard,
-                )
-            )
+            fits.append(fine_tune(model, data, listen=self.listen, step=step, keeper=keeper, on_epoch=on_epoch))
             model = fits[-1].model
             caches += [use.measured(fits[-1].history, pictures=data.epoch_pictures) for use in told]
         return Trained(model=model.eval(), head=scored.head if scored else head, fits=tuple(fits), caches=tuple(caches))
@@ -177,16 +134,19 @@ class Trainer:
 
     def zero_head(self, train: PixelSet) -> NDArray[np.float32]:
         """Probabilities ``[K]`` of a head that was trained on features of an all-zero picture, once a label."""
-        if not self.recipe.model.starts_trained:
-            # Equal inputs leave a head nothing but how common the classes are.
-            return np.asarray(np.bincount(train.labels, minlength=self._num_classes) / len(train), dtype=np.float32)
-        size = self.source.preprocess.size
-        black = np.zeros((1, size, size, 3), dtype=np.uint8)
-        features = frozen_features(self.source, black, ["zero"], views=(0,), step="zero-input baseline")
-        repeated = np.repeat(features, len(train), axis=1)
-        weight, bias = fit_head(repeated, train.labels, num_classes=self._num_classes, penalty=1e-2)
-        logits = torch.from_numpy(features[0, 0] @ weight.T + bias)
-        return np.asarray(logits.softmax(0).numpy(), dtype=np.float32)
+        return self.frozen.zero_head(train)
+
+    @property
+    def frozen(self) -> FrozenPhase:
+        """What is learnt on the backbone as it came."""
+        return FrozenPhase(
+            recipe=self.recipe,
+            dataset=self.dataset,
+            source=self.source,
+            views=self.views,
+            balance=self.balance,
+            listen=self.listen,
+        )
 
     @property
     def _num_classes(self) -> int:
@@ -203,69 +163,12 @@ class Trainer:
 
     def _solved_head(self, model: Classifier, train: PixelSet, scored: Trained | None) -> HeadResult:
         """Solve the linear head on frozen features, put it into ``model``, and tell how it was chosen."""
-        features = self.features(train)
         if scored and scored.head:
-            weights = weighing(self.balance, self.heads(train, features), more_views=self.more_views(train))
-            weight, bias = fit_head(
-                features,
-                train.labels,
-                num_classes=self._num_classes,
-                penalty=scored.head.penalty,
-                weighing=weights,
-            )
-            _set_head(model, weight, bias)
+            _set_head(model, *self.frozen.fit(train, penalty=scored.head.penalty))
             return scored.head
-        folds = head_folds(self.dataset, train, num_folds=self.recipe.head.folds, seed=self.recipe.seed)
-        weights = weighing(self.balance, self.heads(train, features, folds), more_views=self.more_views(train))
-        head = choose_head(
-            features,
-            train.labels,
-            folds,
-            num_classes=self._num_classes,
-            spec=self.recipe.head,
-            weighing=weights,
-            listen=self.listen,
-        )
+        head = self.frozen.choose(train)
         _set_head(model, head.weight, head.bias)
         return head
-
-    def features(self, part: PixelSet) -> NDArray[np.float32]:
-        """Frozen features ``[V, N, D]`` of a part in the training views, from the cache where it has them."""
-        return self._features(part, views=self.views.train)
-
-    def _features(self, part: PixelSet, *, views: tuple[int, ...]) -> NDArray[np.float32]:
-        return frozen_features(
-            self.source,
-            part.pixels[part.rows],
-            digests_of(self.dataset.catalog, part.rows),
-            views=views,
-            cache=FeatureCache(cache.features_folder()),
-            listen=self.listen,
-        )
-
-    def heads(self, part: PixelSet, features: NDArray[np.float32], folds: NDArray[np.int64] | None = None) -> Heads:
-        """The heads that are fitted on a part: one that leaves out each fold, and one on everything."""
-        return Heads.of(features, part.labels, folds, num_classes=self._num_classes, seed=self.recipe.seed)
-
-    def more_views(self, part: PixelSet) -> MoreViews:
-        """Where further views of a part's pictures come from: harmless flips and turns, then random augmentations."""
-        maker = ViewMaker(
-            source=self.source,
-            flips=tuple(view for view in self.views.predict if view not in self.views.train),
-            augment=self.views.augment,
-            seed=self.recipe.seed,
-            cache=FeatureCache(cache.features_folder()),
-            classes=self.dataset.catalog.classes,
-        )
-
-        def make(positions: NDArray[np.int64], number: int) -> NDArray[np.float32]:
-            rows = part.rows[positions]
-            digests = digests_of(self.dataset.catalog, rows)
-            return further_features(
-                maker, part.pixels[rows], digests, number=number, targets=part.targets[rows], listen=self.listen
-            )
-
-        return make
 
     def stage_input(
         self,
@@ -307,12 +210,13 @@ class Trainer:
             catalog=self.dataset.catalog,
             spec=self.recipe.train,
             preprocess=self.source.preprocess,
-            features=lambda part, views: self._features(part, views=views),
+            features=lambda part, views: self.frozen.features(part, views=views),
             views=self.views.train,
             input_dropout=self.recipe.model.input_dropout,
             seed=self.recipe.seed,
             bf16=self.device.bf16,
             listen=self.listen,
+            pool=self.pool,
         )
 
     def _keeper(self, name: str, train: PixelSet) -> Keeper | None:

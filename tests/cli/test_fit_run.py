@@ -33,9 +33,14 @@ ARTEFACTS = [
     "predictions/test.csv",
     "report.html",
     "manifest.json",
+    "bundle/README.md",
     "bundle/bundle.json",
+    "bundle/golden.json",
+    "bundle/golden/1.png",
+    "bundle/golden/2.png",
+    "bundle/golden/3.png",
     "bundle/manifest.json",
-    "bundle/weights.safetensors",
+    "bundle/model.safetensors",
 ]
 
 
@@ -116,7 +121,7 @@ def test_a_refitted_run_ships_other_weights_than_it_scored(call: Callable, photo
     outcome = call("fit", photos, "--recipe", "transfer", *TINY, "--refit", "--out", out)
     assert outcome.code == 0, outcome.text
     assert "trained on all parts" in outcome.text
-    shipped, scored = (out / name / "weights.safetensors" for name in ("bundle", "bundle-scored"))
+    shipped, scored = (out / name / "model.safetensors" for name in ("bundle", "bundle-scored"))
     assert shipped.read_bytes() != scored.read_bytes()
     stored = Predictions.load(out / "predictions" / "test.csv")
     again = load(out / "bundle-scored").predict([photos / path for path in stored.paths])

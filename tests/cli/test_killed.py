@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,25 +26,22 @@ ENDLESS = {
 }
 
 
-@contextmanager
-def endless_run(photos: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
-    """A ``budwood fit`` in its own process, yielded in the middle of fine-tuning."""
+@pytest.fixture
+def endless_run(photos: Path, tmp_path: Path, budwood_process: Callable[..., Any]) -> Iterator[Any]:
+    """A ``budwood fit`` into ``run`` in its own process, in the middle of fine-tuning."""
     settings = [part for key, value in ENDLESS.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "budwood.cli.main", "fit", str(photos), "--out", str(out), "--threads", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True, env=environment)
+    out = tmp_path / "run"
+    process = budwood_process("fit", photos, "--out", out, "--threads", "1", *settings, cwd=tmp_path)
     try:
         until = time.monotonic() + 100
         while not reached(out, "head"):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < until, "the run did not come to fine-tuning"
+            assert time.monotonic() < until, f"the run did not come to fine-tuning: {process.said.read_text()}"
             time.sleep(0.05)
         time.sleep(0.2)
         yield process
     finally:
         process.kill()
-        process.wait()
-        process.stderr.close()
+        process.ended(within=60)
 
 
 def reached(out: Path, step: str) -> bool:
@@ -53,14 +49,15 @@ def reached(out: Path, step: str) -> bool:
     return status.is_file() and json.loads(status.read_text())["step"] == step
 
 
-def test_a_killed_run_says_so_and_can_be_done_again(photos: Path, tmp_path: Path, call: Callable) -> None:
+def test_a_killed_run_says_so_and_can_be_done_again(
+    photos: Path, tmp_path: Path, call: Callable, endless_run: Any
+) -> None:
     out = tmp_path / "run"
-    with endless_run(photos, out) as process:
-        call("fit", photos, *TINY, "--out", out).refused(2, "under way", "another --out")
-        call("fit", photos, *TINY, "--out", out, "--overwrite").refused(2, "in use by another", "another --out")
-        assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    call("fit", photos, *TINY, "--out", out).refused(2, "under way", "another --out")
+    call("fit", photos, *TINY, "--out", out, "--overwrite").refused(2, "in use by another", "another --out")
+    assert endless_run.ended(within=0) is None
+    endless_run.kill()
+    assert endless_run.ended(within=60) == -signal.SIGKILL
     status = json.loads((out / "status.json").read_text())
     assert (status["state"], status["step"]) == ("running", "head")
     assert status["go_on"].startswith("budwood fit ")
@@ -75,13 +72,11 @@ def test_a_killed_run_says_so_and_can_be_done_again(photos: Path, tmp_path: Path
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_a_stopped_run_ends_with_4_and_says_how_to_go_on(
-    sent: signal.Signals, photos: Path, tmp_path: Path, call: Callable
+    sent: signal.Signals, photos: Path, tmp_path: Path, call: Callable, endless_run: Any
 ) -> None:
     out = tmp_path / "run"
-    with endless_run(photos, out) as process:
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=60)
-        code = process.returncode
+    endless_run.kill(sent)
+    code, err = endless_run.ended(within=60), " ".join(endless_run.said.read_text().split())
     assert code == 4, err
     assert "Traceback" not in err
     assert "stopped after the step head" in err

@@ -65,7 +65,7 @@ def test_answers_are_never_written_over_a_picture(call: Callable, photos: Path, 
 
 def test_a_taken_place_is_kept_until_overwrite_is_said(call: Callable, photos: Path, copied_run: Path) -> None:
     (copied_run / ".status.json.x1.tmp").write_text("half a write of a killed run")
-    weights = copied_run / "bundle" / "weights.safetensors"
+    weights = copied_run / "bundle" / "model.safetensors"
     stamp = weights.stat().st_mtime_ns
     call("fit", photos, *TINY, "--out", copied_run).refused(2, "a run (done)", "--overwrite", "another --out")
     assert weights.stat().st_mtime_ns == stamp

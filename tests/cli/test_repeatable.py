@@ -21,13 +21,13 @@ def first(photos: Path, steady: tuple[str, ...], tmp_path_factory: pytest.TempPa
 
 
 def weights(run: Path) -> bytes:
-    return (run / "bundle" / "weights.safetensors").read_bytes()
+    return (run / "bundle" / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param((), id="again"),
+        pytest.param((), id="again", marks=pytest.mark.slow),
         pytest.param(("--set", "train.workers=2"), id="two workers"),
     ],
 )

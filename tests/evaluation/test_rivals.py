@@ -12,7 +12,7 @@ from budwood.errors import DataError
 from budwood.evaluation.crossed import SeedLuck, crossed_interval
 from budwood.evaluation.intervals import wilson
 from budwood.evaluation.predictions import Predictions
-from budwood.evaluation.rivals import Contestant, Judgement, _holm, judge
+from budwood.evaluation.rivals import Contestant, Judgement, holm, judge
 
 CLASSES = ("ash", "elm", "oak")
 
@@ -125,10 +125,10 @@ def test_what_is_told_alone_but_not_among_many_says_so() -> None:
     assert "not among so many" in against.words
 
 
-def test_holm_s_p_values_rise_with_the_plain_ones_and_never_exceed_one() -> None:
-    adjusted = _holm({(0, 1): 0.01, (0, 2): 0.04, (1, 2): 0.03})
+def testholm_s_p_values_rise_with_the_plain_ones_and_never_exceed_one() -> None:
+    adjusted = holm({(0, 1): 0.01, (0, 2): 0.04, (1, 2): 0.03})
     assert adjusted == pytest.approx({(0, 1): 0.03, (1, 2): 0.06, (0, 2): 0.06})
-    assert max(_holm({(0, 1): 0.9, (0, 2): 0.8, (1, 2): 0.7}).values()) == 1.0
+    assert max(holm({(0, 1): 0.9, (0, 2): 0.8, (1, 2): 0.7}).values()) == 1.0
 
 
 def test_an_arm_alone_has_no_rivals() -> None:

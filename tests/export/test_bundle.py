@@ -13,73 +13,32 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from budwood.data.copies.duplicates import dihedral
-from budwood.data.preprocess import Preprocess
 from budwood.errors import IntegrityError, UnreadableImage, UsageError
-from budwood.export import bundle as bundle_module
-from budwood.export.bundle import Bundle, BundleFacts, load, read_facts, write_bundle
+from budwood.export import sealing
+from budwood.export.bundle import FORMAT, Bundle, BundleFacts, load, read_facts, write_bundle
 from budwood.files import write_json, write_manifest
 from budwood.models.build import Classifier, ModelSpec, attach_head, classifier_state, open_backbone
 
 SPEC = ModelSpec(backbone="test_efficientnet", pretrained=False)
-FACTS = BundleFacts(
-    spec=SPEC,
-    classes=("zebra", "ant", "ü mouse"),
-    preprocess=Preprocess(size=32, crop_fraction=0.9, store_side=64),
-    views=(0, 4),
-    training={"seed": 3},
-    versions={"torch": "x"},
-)
-FILES = {"bundle.json", "manifest.json", "weights.safetensors"}
+FILES = {"README.md", "bundle.json", "manifest.json", "model.safetensors"}
 
 
-@pytest.fixture(scope="module")
-def model() -> Classifier:
-    """A network whose answers differ from picture to picture and from view to view."""
-    torch.manual_seed(0)
-    made = attach_head(open_backbone(SPEC), num_classes=3, dropout=0.2)
-    nn.init.normal_(made.head.weight, std=0.5)
-    made.train()
-    with torch.no_grad():
-        for _ in range(20):
-            made(torch.randn(16, 3, 32, 32))  # BatchNorm statistics of its own
-    return made.eval()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, model: Classifier) -> Path:
-    write_bundle(tmp_path / "bundle", model, FACTS)
-    return tmp_path / "bundle"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Forty pictures of many sizes."""
-    root = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(0)
-    paths = [root / f"{i:02}.png" for i in range(40)]
-    for i, path in enumerate(paths):
-        coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((30 + 3 * i, 90 - i)).save(path)
-    return paths
-
-
-def test_weights_and_facts_come_back_to_the_bit(folder: Path, model: Classifier) -> None:
+def test_weights_and_facts_come_back_to_the_bit(folder: Path, model: Classifier, facts: BundleFacts) -> None:
     loaded = load(folder)
     expected, own = model.state_dict(), loaded.model.state_dict()
     assert own.keys() == expected.keys()
     assert all(torch.equal(own[name], expected[name]) for name in own)
-    assert loaded.facts == FACTS
+    assert loaded.facts == facts
     assert loaded.classes == ("zebra", "ant", "ü mouse")
     assert not loaded.model.training
 
 
 def test_bundle_is_safetensors_and_json_only(folder: Path, model: Classifier) -> None:
     assert {path.name for path in folder.iterdir()} == FILES
-    assert load_file(folder / "weights.safetensors").keys() == classifier_state(model).keys()
-    assert json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["format"] == bundle_module.FORMAT
+    assert load_file(folder / "model.safetensors").keys() == classifier_state(model).keys()
+    assert json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["format"] == FORMAT
 
 
 def test_answer_does_not_depend_on_how_many_are_asked_for(folder: Path, pictures: list[Path]) -> None:
@@ -96,19 +55,19 @@ def test_answer_does_not_depend_on_how_many_are_asked_for(folder: Path, pictures
 
 
 def test_answer_is_the_mean_over_the_views_of_the_plain_network(
-    folder: Path, model: Classifier, pictures: list[Path]
+    folder: Path, model: Classifier, pictures: list[Path], facts: BundleFacts
 ) -> None:
     answers = load(folder).predict(pictures[:5])
-    pixels = [FACTS.preprocess.pixels(np.asarray(Image.open(path))) for path in pictures[:5]]
+    pixels = [facts.preprocess.pixels(np.asarray(Image.open(path))) for path in pictures[:5]]
     probs = []
     with torch.no_grad():
-        for view in FACTS.views:
+        for view in facts.views:
             turned = torch.from_numpy(np.stack([dihedral(picture, view) for picture in pixels]).copy())
-            probs.append(model(FACTS.preprocess.normalise(turned)).double().softmax(1).numpy())
+            probs.append(model(facts.preprocess.normalise(turned)).double().softmax(1).numpy())
     assert np.abs(probs[0] - probs[1]).max() > 1e-3
     np.testing.assert_allclose(answers.probs, np.mean(probs, axis=0), atol=1e-5)
     np.testing.assert_allclose(answers.probs.sum(1), 1, atol=1e-6)
-    assert answers.classes == FACTS.classes
+    assert answers.classes == facts.classes
     assert answers.paths == tuple(str(path) for path in pictures[:5])
 
 
@@ -174,11 +133,13 @@ def test_every_added_file_is_refused(folder: Path, name: str) -> None:
         load(folder)
 
 
-def test_weights_of_another_bundle_are_refused(folder: Path, tmp_path: Path, model: Classifier) -> None:
+def test_weights_of_another_bundle_are_refused(
+    folder: Path, tmp_path: Path, model: Classifier, facts: BundleFacts
+) -> None:
     other = attach_head(open_backbone(SPEC), num_classes=3, dropout=0)
-    write_bundle(tmp_path / "other", other, FACTS)
-    shutil.copy(tmp_path / "other" / "weights.safetensors", folder)
-    with pytest.raises(IntegrityError, match=r"weights\.safetensors was changed"):
+    write_bundle(tmp_path / "other", other, facts)
+    shutil.copy(tmp_path / "other" / "model.safetensors", folder)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors was changed"):
         load(folder)
 
 
@@ -192,12 +153,15 @@ def sealed(folder: Path, change: Callable[[dict[str, object]], object]) -> Path:
 
 
 def test_newer_format_says_update(folder: Path) -> None:
-    sealed(folder, lambda values: values.update(format=bundle_module.FORMAT + 1, novelty=1, model={}))
-    with pytest.raises(IntegrityError, match="format 2, this Budwood reads 1: update it"):
+    sealed(folder, lambda values: values.update(format=FORMAT + 1, novelty=1, model={}))
+    with pytest.raises(IntegrityError, match="format 3, this Budwood reads 2: update it"):
         load(folder)
 
 
-@pytest.mark.parametrize("key", ["format", "model", "classes", "preprocess", "views", "training", "versions"])
+@pytest.mark.parametrize(
+    "key",
+    ["format", "kind", "model", "classes", "preprocess", "views", "average", "calibration", "metrics", "versions"],
+)
 def test_missing_fact_is_refused(folder: Path, key: str) -> None:
     sealed(folder, lambda values: values.pop(key))
     with pytest.raises(IntegrityError, match="does not describe a bundle"):
@@ -215,13 +179,13 @@ def test_wrong_fact_is_refused(folder: Path, change: dict[str, object]) -> None:
         read_facts(folder)
 
 
-def test_weights_that_do_not_fit_the_description_are_refused(folder: Path) -> None:
+def test_weights_that_do_not_fit_the_description_are_refused(folder: Path, facts: BundleFacts) -> None:
     sealed(folder, lambda values: values.update(classes=["a", "b"]))
     with pytest.raises(IntegrityError, match="do not fit their own description"):
         load(folder)
-    state = load_file(folder / "weights.safetensors")
-    sealed(folder, lambda values: values.update(classes=list(FACTS.classes)))
-    save_file({name: value for name, value in state.items() if name != "head.bias"}, folder / "weights.safetensors")
+    state = load_file(folder / "model.safetensors")
+    sealed(folder, lambda values: values.update(classes=list(facts.classes)))
+    save_file({name: value for name, value in state.items() if name != "head.bias"}, folder / "model.safetensors")
     write_manifest(folder)
     with pytest.raises(IntegrityError, match="do not fit their own description"):
         load(folder)
@@ -234,31 +198,33 @@ def test_place_without_a_bundle_is_a_usage_error(tmp_path: Path) -> None:
         load(tmp_path / "nowhere")
 
 
-def test_half_written_bundle_is_refused(tmp_path: Path, model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_written_bundle_is_refused(
+    tmp_path: Path, model: Classifier, monkeypatch: pytest.MonkeyPatch, facts: BundleFacts
+) -> None:
     def stop(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle_module, "write_manifest", stop)
+    monkeypatch.setattr(sealing, "write_manifest", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_bundle(tmp_path / "bundle", model, FACTS)
+        write_bundle(tmp_path / "bundle", model, facts)
     with pytest.raises(IntegrityError, match=r"manifest\.json is missing"):
         load(tmp_path / "bundle")
 
 
-def test_writing_does_not_change_the_model(tmp_path: Path, model: Classifier) -> None:
+def test_writing_does_not_change_the_model(tmp_path: Path, model: Classifier, facts: BundleFacts) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "bundle", model, FACTS)
+    write_bundle(tmp_path / "bundle", model, facts)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_bfloat16_weights_are_written_as_float32(tmp_path: Path) -> None:
+def test_bfloat16_weights_are_written_as_float32(tmp_path: Path, facts: BundleFacts) -> None:
     half = attach_head(open_backbone(SPEC), num_classes=3, dropout=0).to(torch.bfloat16)
-    write_bundle(tmp_path / "bundle", half, FACTS)
+    write_bundle(tmp_path / "bundle", half, facts)
     state = load(tmp_path / "bundle").model.state_dict()
     assert all(torch.equal(state[name], value.to(state[name].dtype)) for name, value in half.state_dict().items())
 
 
-def test_loading_asks_no_network_and_no_weights_file(tmp_path: Path, model: Classifier) -> None:
-    facts = replace(FACTS, spec=SPEC.model_copy(update={"pretrained": True, "weights": "/gone/weights.pth"}))
-    write_bundle(tmp_path / "bundle", model, facts)
+def test_loading_asks_no_network_and_no_weights_file(tmp_path: Path, model: Classifier, facts: BundleFacts) -> None:
+    other = replace(facts, spec=SPEC.model_copy(update={"pretrained": True, "weights": "/gone/weights.pth"}))
+    write_bundle(tmp_path / "bundle", model, other)
     assert isinstance(load(tmp_path / "bundle"), Bundle)

@@ -1,4 +1,4 @@
-"""A run whose disk fills up at any moment says so, keeps what is good, and goes on to the same weights with more room."""
+"""A run whose disk fills up at any moment says so, keeps what is good, and goes on to the same weights."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def check_every_shortage(photos: Path, disk: Path, *, shortages: int) -> int:
     """Fill the disk to several levels in turn; returns how many runs were refused for want of room."""
     whole = fit(photos, disk)
     assert whole.returncode == 0, whole.stderr
-    expected, needed = sha256_file(disk / "run/bundle/weights.safetensors"), used(disk)
+    expected, needed = sha256_file(disk / "run/bundle/model.safetensors"), used(disk)
     refused = 0
     for number in range(shortages):
         subprocess.run(["rm", "-rf", *(str(disk / name) for name in ("run", "cache", "scratch"))], check=True)
@@ -92,7 +92,7 @@ def check_every_shortage(photos: Path, disk: Path, *, shortages: int) -> int:
         ballast.unlink()
         again = fit(photos, disk)
         assert again.returncode == 0, again.stderr
-        assert sha256_file(disk / "run/bundle/weights.safetensors") == expected
+        assert sha256_file(disk / "run/bundle/model.safetensors") == expected
         assert [file for file in disk.rglob("*") if file.suffix in (".tmp", ".checkpoint", ".partial")] == []
     return refused
 

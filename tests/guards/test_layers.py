@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SOURCE = Path(budwood.__file__).parent
 LAYERS = (
     ("errors",),
     ("events", "files", "seeding", "config", "machine", "stopping"),
-    ("cache", "workspace"),
+    ("cache", "workspace", "whole_folder"),
     ("data",),
     ("augment", "models", "evaluation", "herbarium"),
     ("train",),
@@ -26,13 +27,15 @@ LAYERS = (
     ("runs",),
     ("opening",),
     ("page", "prepare", "where"),
-    ("look", "shortening"),
+    ("look", "shortening", "frozen_phase", "first_weights"),
+    ("trained",),
     ("training",),
     ("training_record",),
     ("scoring", "balance", "preview", "rates"),
     ("bench",),
     ("sweep_plan",),
-    ("sweep",),
+    ("sweep_result",),
+    ("sweeping",),
     ("cleaning_gain", "leakage"),
     ("pipeline", "judge", "multiplication"),
     ("serve",),
@@ -51,9 +54,15 @@ def module_name(file: Path) -> str:
 MODULES = {module_name(file): file for file in FILES}
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
 def imported(file: Path, *, at_import_only: bool = False) -> set[str]:
     """The modules of budwood that a file imports, wherever in it; or only those that importing the file imports."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     found: set[str] = set()
     for node in tree.body if at_import_only else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -97,6 +106,8 @@ def test_only_the_top_knows_recipes_and_runs() -> None:
         "preview",
         "rates",
         "look",
+        "frozen_phase",
+        "first_weights",
         "training",
         "training_record",
         "scoring",
@@ -105,7 +116,8 @@ def test_only_the_top_knows_recipes_and_runs() -> None:
         "leakage",
         "bench",
         "sweep_plan",
-        "sweep",
+        "sweep_result",
+        "sweeping",
         "pipeline",
         "serve",
         "cli",

@@ -36,12 +36,14 @@ def build(name: str) -> nn.Module:
     return torchvision_resnet18() if name == "torchvision resnet18" else load_backbone(name, pretrained=False).module
 
 
-NETWORKS = [*TIMM, *TORCHVISION, *SCRATCH, "torchvision resnet18"]
+@pytest.fixture(scope="module", params=[*TIMM, *TORCHVISION, *SCRATCH, "torchvision resnet18"])
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    """One untrained network of every kind, built once for all that is asked of it."""
+    return build(request.param).eval()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_each_parameter_is_in_exactly_one_block_in_the_order_of_depth(name: str) -> None:
-    module = build(name)
+def test_each_parameter_is_in_exactly_one_block_in_the_order_of_depth(network: nn.Module) -> None:
+    module = network
     blocks = blocks_of(module)
     placed = [parameter for block in blocks for parameter in block.parameters]
     sizes = {n: p.numel() for n, p in module.named_parameters()}
@@ -79,9 +81,8 @@ def noise(module: nn.Module, seed: int) -> torch.Tensor:
     return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_what_enters_a_block_decides_all_that_comes_after(name: str) -> None:
-    module = build(name).eval()
+def test_what_enters_a_block_decides_all_that_comes_after(network: nn.Module) -> None:
+    module = network
     for part in module.modules():  # noise through a hundred untrained layers fades away
         if isinstance(part, nn.BatchNorm2d):
             part.running_var.fill_(0.5)

@@ -28,12 +28,30 @@ class Headed(nn.Module):
         return out
 
 
+def small_vit() -> tuple[nn.Module, int]:
+    module = torchvision.models.VisionTransformer(64, 16, num_layers=4, num_heads=2, hidden_dim=32, mlp_dim=64)
+    module.heads = nn.Identity()
+    return module, 32
+
+
+def small_swin() -> tuple[nn.Module, int]:
+    module = torchvision.models.SwinTransformer([4, 4], 16, [2, 2, 2], [1, 2, 4], window_size=[4, 4])
+    module.head = nn.Identity()
+    return module, 64
+
+
+SMALL = {"small vit": small_vit, "small swin": small_swin}
+
+
 def build(name: str) -> Headed:
     torch.manual_seed(0)
     if not name.startswith("torchvision "):
         backbone = timm.create_model(name, num_classes=0)
         return Headed(backbone, getattr(backbone, "head_hidden_size", backbone.num_features)).eval()
     name = name.removeprefix("torchvision ")
+    if name in SMALL:
+        backbone, num_features = SMALL[name]()
+        return Headed(backbone, num_features).eval()
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -46,20 +64,22 @@ def build(name: str) -> Headed:
 BORDERS = {
     "tf_efficientnet_lite0": (32, ("blocks.0", "blocks.4", "blocks.4.1", "conv_head")),
     "resnet18": (32, ("layer1", "layer3")),
-    "resnet50": (32, ("layer3", "layer4.1")),
     "convnext_atto": (32, ("stages.2",)),
-    "mobilenetv2_100": (32, ("blocks.3",)),
-    "legacy_xception": (64, ("block4",)),
-    "inception_v3": (96, ("Mixed_6a",)),
     "test_vit": (160, ("blocks.3", "norm")),
-    "deit_tiny_patch16_224": (224, ("blocks.8",)),
     "densenet121": (32, ("features.denseblock2", "features.transition2", "features.norm5")),
     "torchvision googlenet": (64, ("inception4a",)),
     "torchvision resnet18": (32, ("layer2", "layer3.1")),
-    "torchvision swin_t": (64, ("features.4",)),
-    "torchvision vit_b_32": (224, ("encoder.layers.encoder_layer_10",)),
+    "torchvision small swin": (64, ("features.4",)),
+    "torchvision small vit": (64, ("encoder.layers.encoder_layer_2",)),
 }
 SLOW = {
+    "resnet50": (32, ("layer3", "layer4.1")),
+    "mobilenetv2_100": (32, ("blocks.3",)),
+    "legacy_xception": (64, ("block4",)),
+    "inception_v3": (96, ("Mixed_6a",)),
+    "deit_tiny_patch16_224": (224, ("blocks.8",)),
+    "torchvision swin_t": (64, ("features.4",)),
+    "torchvision vit_b_32": (224, ("encoder.layers.encoder_layer_10",)),
     "swin_tiny_patch4_window7_224": (224, ("layers.2", "layers.1")),
     "convnext_pico": (64, ("stages.3",)),
     "vgg11_bn": (32, ("features.8",)),

@@ -32,7 +32,12 @@ BACKBONES = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+# Of each family the one that takes the least time to outline; the others with -m slow.
+SOME = {"resnet50", "resnetv2_50", "vgg16", "legacy_xception", "inception_v3", "mobilenetv2_100"}
+SOME |= {"tf_efficientnetv2_b0", "convnext_base", "googlenet"}
+
+
+@pytest.mark.parametrize("name", [n if n in SOME else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES])
 def test_backbone_of_a_report_is_built_with_its_own_preprocessing(name: str) -> None:
     backbone = outline_backbone(name)
     millions, side, mean = BACKBONES[name]
@@ -49,7 +54,7 @@ def test_outline_of_a_network_that_computes_its_own_shapes_is_built_for_real() -
     assert outline_backbone("regnet_y_400mf").num_features == 440
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+@pytest.mark.parametrize("name", ["vgg16", pytest.param("vgg19", marks=pytest.mark.slow)])
 def test_vgg_comes_without_its_dense_layers_as_in_keras(name: str) -> None:
     assert load_backbone(name, pretrained=False).num_features == 512
     assert outline_backbone(name).module.num_features == 512

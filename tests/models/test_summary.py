@@ -16,21 +16,11 @@ from budwood.models.build import num_parameters
 from budwood.models.meter import measure
 from budwood.models.summary import block_table, summarise
 
-KINDS = (
-    "lite0",
-    "resnet50",
-    "test_convnext",
-    "vgg16",
-    "test_vit",
-    "test_coatnet",
-    "googlenet",
-    "vit_b_16",
-    "test_vit3",
-    "homemade_skip",
-)
+KINDS = ("lite0", "test_convnext", "test_vit", "test_coatnet", "googlenet", "homemade_skip")
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg16", "vit_b_16", "test_vit3")]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *LARGE])
 def test_rows_add_up_to_the_network(name: str) -> None:
     backbone = outline_backbone(name)
     module, size = backbone.module, backbone.preprocess.size
@@ -57,7 +47,11 @@ def test_multiply_accumulates_are_those_that_pytorch_counts_on_real_numbers(name
 
 @pytest.mark.parametrize(
     ("name", "parameters", "gmacs"),
-    [("resnet50", 23_508_032, 4.09), ("vgg16", 14_714_688, 15.35), ("convnext_large", 196_230_336, 34.4)],
+    [
+        ("resnet50", 23_508_032, 4.09),
+        ("vgg16", 14_714_688, 15.35),
+        pytest.param("convnext_large", 196_230_336, 34.4, marks=pytest.mark.slow),
+    ],
 )
 def test_known_networks_have_their_known_numbers(name: str, parameters: int, gmacs: float) -> None:
     rows = summarise(outline_backbone(name).module, size=224)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from budwood.evaluation.calibrate import fit_calibration
+from budwood.evaluation.calibration_score import calibration_scores
+from budwood.evaluation.controls import CONTROLS, judge_controls
 from budwood.evaluation.intervals import wilson
 from budwood.evaluation.metrics import Estimate, Metrics, summarise
 from budwood.evaluation.predictions import Predictions
@@ -28,6 +32,7 @@ from budwood.report.data import (
     SplitSummary,
     Step,
 )
+from budwood.report.judging_view import JudgingView, judging_view
 from budwood.report.schedule_plot import planned_rates
 from budwood.report.training_data import (
     CacheRow,
@@ -38,6 +43,7 @@ from budwood.report.training_data import (
     StageSpan,
     TrainingView,
 )
+from budwood.report.why_view import Map, MappedPicture, WhyView
 from budwood.train.history import EpochRow
 from budwood.train.schedules import ScheduleSpec
 
@@ -101,6 +107,24 @@ def make_report() -> Callable[..., ReportData]:
         return _report(classes, picture, title)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_answers() -> Callable[..., Predictions]:
+    """Answers that are mostly right, for the classes that are asked for."""
+    return draw_predictions
+
+
+@pytest.fixture(scope="session")
+def make_judging_metrics() -> Callable[[Predictions], dict[str, Any]]:
+    """What metrics.json says of answers beyond their scores."""
+    return judging_metrics
+
+
+@pytest.fixture(scope="session")
+def leaf() -> bytes:
+    """A small JPEG."""
+    return draw_leaf(0, 1)
 
 
 def _judged(predictions: Predictions, picture: Callable[[int, int], Picture], *, right: bool) -> tuple[Judged, ...]:
@@ -197,6 +221,41 @@ def _training() -> TrainingView:
             ),
             CacheRow(stage="Fine-tuning of the whole network", kept=False, reason="Nothing is frozen."),
         ),
+    )
+
+
+def judging_metrics(answers: Predictions) -> dict[str, Any]:
+    """What metrics.json says of these answers beyond their scores."""
+    calibration = fit_calibration(draw_predictions(answers.classes, seed=8), fitted_on="the validation part")
+    difference = {"value": 0.014, "interval": {"low": -0.02, "high": 0.05}, "verdict": "cannot tell"}
+    words = "8 views of each picture against one: +1.4 points (-2.0 to +5.0), cannot tell; 7.9 times the time"
+    tta = {"views": 8, "one_view": 0.88, "all_views": 0.9, "difference": difference, "cost": 7.9, "words": words}
+    looks = (
+        "this test part has been looked at 3 times; the best of several looks is optimistic, here by up to 2.1 points"
+    )
+    found = calibration_scores(calibration, answers)
+    return {"calibration": found, "tta": tta, "test_looks": 1, "looks": looks}
+
+
+def _judging(answers: Predictions) -> JudgingView:
+    return judging_view(judging_metrics(answers), answers)
+
+
+def _why(answers: Predictions, picture: Callable[[int, int], Picture]) -> WhyView:
+    controls = judge_controls(answers, [(control, answers) for control in CONTROLS], part="validation")
+
+    def mapped(row: int) -> MappedPicture:
+        assert answers.targets is not None
+        shown = picture(int(answers.targets[row]), row)
+        top = tuple(
+            (answers.classes[int(k)], float(answers.probs[row, k])) for k in np.argsort(-answers.probs[row])[:3]
+        )
+        maps = tuple(Map(label=name, image=shown.image) for name, _ in top[:2])
+        true = answers.classes[int(answers.targets[row])]
+        return MappedPicture(path=shown.path, picture=shown.image, maps=maps, top=top, true=true, note="Torn.")
+
+    return WhyView(
+        controls=controls, wrong=tuple(mapped(i) for i in range(8)), right=tuple(mapped(i) for i in (9, 20)), places=5
     )
 
 
@@ -305,6 +364,8 @@ def _report(classes: tuple[str, ...], picture: Callable[[int, int], Picture], ti
         ),
         mistakes=_judged(predictions, picture, right=False),
         unsure=_judged(predictions, picture, right=True)[:4],
+        judging=_judging(predictions),
+        why=_why(predictions, picture),
         warnings=("betula_ficta has only 12 test pictures: its own scores are rough.",),
         next_commands=(
             Command(purpose="Name new pictures", line="budwood predict runs/latest/bundle new-photos/"),

@@ -69,7 +69,8 @@ def page(make_report: Callable[..., ReportData]) -> str:
 @pytest.fixture
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the plots out where a test is about the words: drawing is nearly all of a page's time."""
-    monkeypatch.setattr("budwood.report.plots.to_svg", lambda figure, name, *, alt: "<svg></svg>")
+    for module in ("plots", "judging_plots", "why_view"):
+        monkeypatch.setattr(f"budwood.report.{module}.to_svg", lambda figure, name, *, alt: "<svg></svg>")
     monkeypatch.setattr("budwood.report.html.training_curves", lambda phase, *, name, narrow=False: "<svg></svg>")
 
 
@@ -93,6 +94,8 @@ def test_every_part_of_a_full_report_is_on_the_page(page: str) -> None:
         "The training",
         "What is taken for what",
         "Class by class",
+        "Can its certainty be believed?",
+        "Why it answers so",
         "Worst mistakes",
         "How it was made",
         "The machine",
@@ -113,6 +116,15 @@ def test_every_part_of_a_full_report_is_on_the_page(page: str) -> None:
         "132 MB",
         "cached, 2,880 views",
         "budwood predict runs/latest/bundle new-photos/",
+        "8 views of each picture against one: +1.4 points",
+        "This test part has been looked at once, for this score.",
+        "Fitted on the validation part (72 pictures)",
+        "Several classes instead of one",
+        "Curves of hits and false alarms",
+        "How much probability the true class was denied",
+        "it may read the background",
+        "72 pictures of the validation part, upright",
+        "Grad-CAM over 5 × 5 places",
     ):
         assert fact in parsed.words, fact
 

@@ -22,7 +22,8 @@ from budwood.train.balanced_steps import Balancing
 from budwood.train.device import Device
 from budwood.train.feed import PixelFeed
 from budwood.train.keeper import Keeper, Outcome
-from budwood.train.loop import _Work, outcome_of
+from budwood.train.loop import _Work
+from budwood.train.outcomes import outcome_of
 from budwood.train.stage_input import StageInput
 from budwood.train.stages import Stage, TrainSpec
 from budwood.train.team import Team

@@ -251,6 +251,14 @@ def test_advice_after_a_diverging_stage_names_a_setting_that_helps(tiny: Tiny, s
         fine_tune(tiny(), stage_input(squares(24), squares(8), stage=stage, schedule="constant"))
 
 
+def test_advice_follows_a_head_whose_rate_is_the_backbones(tiny: Tiny, squares: Squares) -> None:
+    head = Stage(trains="head", solve=False, epochs=3)
+    for rates, advised in (({"lr": 1e30, "head_lr": "lr"}, "train.lr"), ({"head_lr": 1e30}, "train.head_lr")):
+        data = stage_input(squares(24), squares(8), stage=head, schedule="constant", **rates)
+        with pytest.raises(DivergedError, match=rf"{advised}=1e\+28"):
+            fine_tune(tiny(), data)
+
+
 def test_empty_validation_part_counts_as_none(tiny: Tiny, squares: Squares) -> None:
     empty = replace(squares(8), rows=np.arange(0))
     assert fine_tune(tiny(), stage_input(squares(16), empty)).best_epoch == 3

@@ -18,7 +18,8 @@ from torch import nn
 from budwood.errors import BudwoodError, UsageError
 from budwood.events import StepAdvanced, Warned
 from budwood.train.device import Device, refuse_unfit
-from budwood.train.loop import fine_tune, outcome_of
+from budwood.train.loop import fine_tune
+from budwood.train.outcomes import outcome_of
 from budwood.train.parcel import ArrayFile, Parcel
 from budwood.train.spread import spread
 from budwood.train.team import Team

@@ -79,6 +79,20 @@ def test_dropout_without_a_block_of_its_own_is_off_before_the_first_trained_laye
     assert all(m.training for m in drops)
 
 
+@pytest.mark.parametrize(
+    ("stage", "rates"),
+    [
+        pytest.param(Stage(trains="all"), (0.1, 0.1), id="the run's"),
+        pytest.param(Stage(trains="all", lr=0.5), (0.5, 0.5), id="the stage's"),
+        pytest.param(Stage(trains="all", head_lr=0.7), (0.1, 0.7), id="but a rate of its own counts"),
+        pytest.param(Stage(lr=0.5), (0.5, 0.5), id="of a head alone"),
+    ],
+)
+def test_the_head_can_have_whatever_rate_the_backbone_has(stage: Stage, rates: tuple[float, float]) -> None:
+    settings = TrainSpec(lr=0.1, head_lr="lr").settings(stage)
+    assert (settings.lr, settings.head_lr) == rates
+
+
 @pytest.mark.parametrize("stage", [Stage(trains="all"), Stage(trains=1), Stage(trains=2, lr=0.5, head_lr=0.7)], ids=str)
 def test_each_trained_parameter_is_in_one_group_at_its_rate(tiny: Tiny, stage: Stage) -> None:
     model, spec = tiny(), TrainSpec(lr=0.1, head_lr=0.2, weight_decay=0.03)

@@ -30,6 +30,9 @@ _NEEDED = ("fastapi", "uvicorn")
 def run(
     photos: options.Photos,
     model: Model = False,
+    doubts_of: Annotated[
+        Path | None, typer.Option("--run", help="Also what the model of this run doubts: its validation pictures.")
+    ] = None,
     check: Annotated[
         list[str] | None, typer.Option("--check", help="Only what this check found (may be repeated).")
     ] = None,
@@ -50,12 +53,14 @@ def run(
     budwood review photos/                      what the files themselves tell
     budwood review photos/ --model              also suspects of wrong labels, outliers, with a network's opinion
     budwood review photos/ --check label_error  one check only
+    budwood review photos/ --run runs/first     also what a trained model doubts
     """
     _check_options(check or [], token)
     with progress() as listen:
         # The files as they are: a finding stays on its list, decided, when the review is started again.
         reading = read_and_audit(photos, model=model, decided=False, listen=listen)
-    chosen = tuple(finding for finding in reading.result.findings if not check or finding.check in check)
+    doubts = _doubts(doubts_of, reading.catalog)
+    chosen = tuple(f for f in (*doubts, *reading.result.findings) if not check or f.check in check)
     serve_review(
         photos,
         reading.catalog,
@@ -124,11 +129,24 @@ def serve_review(
     _say(f"{now} pictures decided upon ({now - before:+d}); decisions and ledger are in {place.path}")
 
 
+def _doubts(run: Path | None, catalog: Catalog) -> tuple[Finding, ...]:
+    """What the model of a run doubts about the pictures of ``catalog``."""
+    if run is None:
+        return ()
+    from budwood.doubting import findings_for_review, own_run
+    from budwood.errors import UsageError
+
+    folder = own_run(run)
+    if folder is None:
+        raise UsageError(f"--run: {run} is no run that is done; give a folder that `budwood fit` made")
+    return findings_for_review(folder, catalog)
+
+
 def _check_options(checks: list[str], token: str | None) -> None:
     from budwood.data.checks import CHECKS, OPINION_CHECKS, PAIR_CHECKS
     from budwood.errors import UsageError
 
-    known = sorted({*CHECKS, *PAIR_CHECKS, *OPINION_CHECKS})
+    known = sorted({*CHECKS, *PAIR_CHECKS, *OPINION_CHECKS, "doubt"})
     for name in checks:
         if name not in known:
             raise UsageError(f'--check: there is no check "{name}"; known are {", ".join(known)}')

@@ -8,47 +8,54 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budwood.cli import options
+from budwood.cli.before_torch import make_ready
 from budwood.cli.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from budwood.sweep import SweepResult
+    from budwood.sweep_result import SweepResult
 
 _SHOWN = 20  # arms in the printed table; the page has more
+
+Over = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--over",
+        help="A setting and its values: train.lr=1e-4,1e-3; a range for --trials: train.lr=log:1e-5..1e-2; or"
+        " freeze: every depth of the backbone (may be repeated).",
+        show_default="the recipe's [sweep]",
+    ),
+]
+Trials = Annotated[
+    int | None, typer.Option(min=1, help="So many trials chosen by Optuna, instead of every combination.")
+]
+Folds = Annotated[
+    int | None, typer.Option(min=2, help="Judge by folds of the training and validation part, not by the latter.")
+]
+Seeds = Annotated[
+    str | None, typer.Option(help="Train each arm with each of these: 0,1,2.", show_default="the recipe's")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The sweep's folder.", show_default="runs/<time>-<recipe>-sweep")
+]
+Tiny = Annotated[bool, typer.Option("--tiny", help="A sweep of seconds with untrained networks, to try things.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the stopped sweep in --out.")]
 
 
 def run(
     photos: options.Photos,
     recipe: options.RecipeName = "probe",
-    over: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--over",
-            help="A setting and its values: train.lr=1e-4,1e-3; a range for --trials: train.lr=log:1e-5..1e-2; or"
-            " freeze: every depth of the backbone (may be repeated).",
-            show_default="the recipe's [sweep]",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="So many trials chosen by Optuna, instead of every combination.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Judge by folds of the training and validation part, not by the latter.")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Train each arm with each of these: 0,1,2.", show_default="the recipe's")
-    ] = None,
+    over: Over = None,
+    trials: Trials = None,
+    folds: Folds = None,
+    seeds: Seeds = None,
     overrides: options.Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The sweep's folder.", show_default="runs/<time>-<recipe>-sweep")
-    ] = None,
+    out: Out = None,
     seed: options.Seed = None,
-    tiny: Annotated[
-        bool, typer.Option("--tiny", help="A sweep of seconds with untrained networks, to try things.")
-    ] = False,
+    tiny: Tiny = False,
     threads: options.Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped sweep in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Train a recipe with several values of some settings, on the same pictures and from the same first weights.
 
@@ -56,17 +63,9 @@ def run(
     budwood sweep photos/ --recipe transfer --over freeze
     budwood sweep photos/ --over train.lr=log:1e-5..1e-2 --over model.dropout=0..0.5 --trials 20
     """
-    from budwood import machine
-    from budwood.config import apply_overrides, parse_toml
-    from budwood.models.hub import refuse_unreachable
-    from budwood.recipes import read_recipe
-
     wanted = _numbers(seeds)
-    name, text = read_recipe(recipe)
-    settings = apply_overrides(parse_toml(text, source=f"recipe {name}"), overrides or ())
-    refuse_unreachable({**settings, "tiny": tiny or settings.get("tiny")})
-    machine.tune_allocator()  # before torch is imported
-    from budwood.sweep import sweep
+    make_ready(recipe, overrides or (), tiny=tiny)
+    from budwood.sweeping import sweep
 
     with progress() as listen:
         found = sweep(

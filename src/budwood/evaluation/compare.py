@@ -20,8 +20,10 @@ from budwood.evaluation.intervals import Interval
 from budwood.evaluation.paired import PairedCells
 from budwood.evaluation.predictions import Predictions
 
-# With fewer disagreements than this a bootstrap is too narrow; an interval with two imagined ones is used instead.
-FEW = 10
+# With fewer disagreements than this a bootstrap says next to nothing; an interval for few ones is joined to its own.
+FEW = 4
+IMAGINED = 2.0  # pictures of each class; chosen by simulation (docs/coverage.md), like the degrees of freedom
+_LEAST_DEGREES = 10.0
 POWER = 0.8  # the chance of telling a true difference that `pictures_needed` is reckoned for
 
 
@@ -30,7 +32,8 @@ class Difference:
     """One score of two models on the same pictures. ``value`` is ``b - a``, with its interval.
 
     disagreements: pictures on which the models differ in what this score counts. pictures_needed: about how many
-    pictures such a difference would need to be told, with a chance of 80 %; None where no difference was seen.
+    pictures such a difference would need to be told, with a chance of 80 %; None where no difference was seen, or
+    no number of them would do (hidden_by_seeds).
     """
 
     name: str
@@ -40,6 +43,7 @@ class Difference:
     interval: Interval
     disagreements: int
     pictures_needed: int | None
+    hidden_by_seeds: bool = False
 
     @property
     def verdict(self) -> Literal["better", "worse", "cannot tell"]:
@@ -53,6 +57,8 @@ class Difference:
         """The verdict as a sentence's end: "better", or "cannot tell; would need about 900 pictures"."""
         if self.verdict != "cannot tell":
             return self.verdict
+        if self.hidden_by_seeds:
+            return "cannot tell; the luck of seeds hides it, however many pictures: train with more seeds"
         if self.pictures_needed is None:
             return "cannot tell; no difference was seen"
         return f"cannot tell; a difference of this size would need about {self.pictures_needed:,} pictures"
@@ -90,7 +96,10 @@ class Comparison:
 def paired_difference(
     a: Predictions, b: Predictions, *, seed: int = 0, resamples: int = 2000, level: float = 0.95
 ) -> Comparison:
-    """Compare two models by a paired bootstrap, stratified by class.
+    """Compare two models by a paired bootstrap, stratified by class and smoothed by two imagined pictures of each.
+
+    An interval is the difference and Student's quantile times the bootstrap's standard error to either side. Plain
+    percentiles held the difference of balanced accuracies of 200 uneven pictures in 91 % of cases.
 
     Args:
         a, b: labelled predictions for the same pictures, in any order.
@@ -105,10 +114,11 @@ def paired_difference(
         raise ValueError(f"resamples {resamples}, level {level}: expected 1 or more, and a number inside 0..1")
     targets, first, second = aligned(a, b)
     cells = PairedCells.count(targets, first, second, num_classes=len(a.classes))
-    drawn = cells.draw(resamples, seed=seed)
+    drawn = cells.draw(resamples, seed=seed, imagined=IMAGINED)
     point = cells.scores(cells.counts[None])[:, 0]
-    tail = 50 * (1 - level)
-    low, high = np.percentile(drawn[1] - drawn[0], [tail, 100 - tail], axis=0)
+    value = point[1] - point[0]
+    half = _quantile(cells, level) * (drawn[1] - drawn[0]).std(axis=0)
+    low, high = np.maximum(value - half, -1.0), np.minimum(value + half, 1.0)
     names = _names(a.classes)
     disagreements, sizes = cells.disagreements()
     made = [
@@ -184,6 +194,12 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def _quantile(cells: PairedCells, level: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + level / 2, max(cells.freedom(), _LEAST_DEGREES)))
+
+
 def _names(classes: Sequence[str]) -> list[str]:
     return [
         "accuracy",
@@ -215,7 +231,7 @@ def _difference(
         normal = NormalDist()
         # The half width shrinks with the root of the number of pictures.
         reach = 1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + level / 2)
-        needed = max(total, _rounded_up(total * (half * reach / value) ** 2))
+        needed = max(total, rounded_up(total * (half * reach / value) ** 2))
     return Difference(
         name=name,
         a=scores[0],
@@ -227,8 +243,8 @@ def _difference(
     )
 
 
-def _rounded_up(value: float) -> int:
-    """To two digits: more would pretend to know."""
+def rounded_up(value: float) -> int:
+    """A number of pictures to two digits: more would pretend to know."""
     unit = int(10 ** max(0, math.floor(math.log10(value)) - 1))
     return math.ceil(value / unit) * unit
 

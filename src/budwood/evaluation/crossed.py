@@ -1,4 +1,4 @@
-"""The mean of what several seeds did on the same pictures: how sure it is when both might have been others."""
+"""What several seeds did on the same pictures, or the models of folds: how sure, when both might have been others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.evaluation.intervals import Interval
+from budwood.evaluation.intervals import Interval, score_interval, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +52,36 @@ def crossed_error(values: NDArray[np.float64], pooled: SeedLuck | None) -> tuple
         return float(values.mean()), 0.0, 1.0
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     return float(values.mean()), math.sqrt(total), freedom
+
+
+def folds_interval(right: NDArray[np.bool_], folds: NDArray[np.int64], *, level: float = 0.95) -> Interval:
+    """An interval for the accuracy that cross-validation tells, where pictures and the folds' models had their luck.
+
+    Wilson's interval over all answers takes them for independent, but those of one fold share one model. What the
+    accuracies of folds vary beyond the luck of their pictures is added, with few degrees of freedom. The models share
+    most of their training pictures, which no cross-validation can measure (Y. Bengio, Y. Grandvalet, No unbiased
+    estimator of the variance of k-fold cross-validation, JMLR 5, 2004): the interval stays an approximation.
+
+    Args:
+        right: whether each of N pictures was named right. folds: which fold's model answered it.
+
+    Returns:
+        Never narrower than Wilson's interval for all answers.
+    """
+    from scipy.stats import t
+
+    total, names = len(right), np.unique(folds)
+    plain = wilson(int(right.sum()), total, level)
+    share = float(right.mean()) if total else 0.0
+    if len(names) < 2 or not 0 < share < 1:
+        return plain
+    sizes = np.array([(folds == name).sum() for name in names])
+    accuracies = np.array([right[folds == name].mean() for name in names])
+    of_pictures = share * (1 - share)
+    between = float((sizes * np.square(accuracies - share)).sum()) / (len(names) - 1)  # of_pictures, were there no luck
+    excess = max(0.0, between - of_pictures) / total
+    parts = ((of_pictures / total, total - 1.0), (excess, len(names) - 1.0))
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    found = score_interval(share, of_pictures / variance, quantile=float(t.ppf(0.5 + level / 2, freedom)))
+    return Interval(low=min(plain.low, found.low), high=max(plain.high, found.high))

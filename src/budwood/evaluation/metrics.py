@@ -6,6 +6,7 @@ knows how the predictions were made, chooses a model or compares two.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.errors import DataError
-from budwood.evaluation.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
+from budwood.evaluation.effective import class_average_intervals
+from budwood.evaluation.intervals import Estimate as Estimate  # other modules know it from here
+from budwood.evaluation.intervals import wilson, wilson_f1
+from budwood.evaluation.loss_intervals import calibration_interval, mean_loss_interval
 from budwood.evaluation.predictions import Predictions
+from budwood.evaluation.rank_curves import RankAverages, rank_scores
 
 # scikit-learn's floor for float32 probabilities: log loss stays finite for a sure and wrong answer.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A measured value and the interval of what it might truly be."""
-
-    value: float
-    interval: Interval
+_BINS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMetrics:
-    """The scores of one class. ``support`` pictures are of it, ``num_predicted`` were taken for it."""
+    """The scores of one class. ``support`` pictures are of it, ``num_predicted`` were taken for it.
+
+    roc_auc, average_precision: of the class against the rest; None where one of the two has no picture.
+    """
 
     name: str
     support: int
@@ -39,11 +40,45 @@ class ClassMetrics:
     precision: Estimate
     recall: Estimate
     f1: Estimate
+    roc_auc: Estimate | None
+    average_precision: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassAverages:
+    """Scores averaged over classes. Micro averages of one label a picture are the accuracy, all three of them.
+
+    macro: over the classes that have pictures or were predicted, each alike. weighted: by the classes' pictures; its
+    recall is the accuracy.
+    """
+
+    macro_precision: Estimate
+    macro_recall: Estimate
+    macro_f1: Estimate
+    weighted_precision: Estimate
+    weighted_recall: Estimate
+    weighted_f1: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbabilityScores:
+    """Scores of the probabilities. ``top`` holds (k, share) for k = 3 and 5 below the number of classes.
+
+    calibration_error: its value is biased upwards for few pictures; the interval is not, and may lie below it.
+    """
+
+    log_loss: Estimate
+    brier: Estimate
+    calibration_error: Estimate
+    top: tuple[tuple[int, Estimate], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """What predictions are worth. ``confusion[t][p]`` counts pictures of class t taken for class p."""
+    """What predictions are worth. ``confusion[t][p]`` counts pictures of class t taken for class p.
+
+    roc_auc, average_precision: averages over classes; None where no class has a curve.
+    """
 
     num_pictures: int
     num_correct: int
@@ -57,6 +92,10 @@ class Metrics:
     calibration_error: float
     per_class: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
+    averages: ClassAverages
+    probabilities: ProbabilityScores
+    roc_auc: RankAverages | None
+    average_precision: RankAverages | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -122,17 +161,26 @@ def per_class(predictions: Predictions) -> PerClass:
     )
 
 
+def log_losses(predictions: Predictions) -> NDArray[np.float64]:
+    """``-log p(true class)`` of each picture, in nats, ``[N]``."""
+    given = predictions.probs[np.arange(len(predictions)), _targets(predictions)].astype(np.float64)
+    return np.asarray(-np.log(np.clip(given, _SMALLEST_PROBABILITY, 1.0)))
+
+
 def log_loss(predictions: Predictions) -> float:
     """The mean of ``-log p(true class)``, in nats."""
-    rows = np.arange(len(predictions))
-    given = predictions.probs[rows, _targets(predictions)].astype(np.float64)
-    return float(-np.log(np.clip(given, _SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(log_losses(predictions).mean())
+
+
+def brier_losses(predictions: Predictions) -> NDArray[np.float64]:
+    """The squared distance of each picture's probabilities to the truth, ``[N]``."""
+    truth = np.eye(len(predictions.classes))[_targets(predictions)]
+    return np.asarray(np.square(predictions.probs - truth).sum(axis=1))
 
 
 def brier(predictions: Predictions) -> float:
     """The mean over pictures of the squared distance of the probabilities to the truth: 0 best, 2 worst."""
-    truth = np.eye(len(predictions.classes))[_targets(predictions)]
-    return float(np.square(predictions.probs - truth).sum(axis=1).mean())
+    return float(brier_losses(predictions).mean())
 
 
 def top_k_accuracy(predictions: Predictions, *, k: int) -> float:
@@ -144,7 +192,7 @@ def top_k_accuracy(predictions: Predictions, *, k: int) -> float:
     return float((order == targets[:, None]).any(axis=1).mean())
 
 
-def expected_calibration_error(predictions: Predictions, *, num_bins: int = 15) -> float:
+def expected_calibration_error(predictions: Predictions, *, num_bins: int = _BINS) -> float:
     """How far the stated confidence is from the share of right answers, over equally wide bins of confidence.
 
     It is biased upwards for few pictures: read it as a rough sign, not as a score to be minimised.
@@ -172,40 +220,81 @@ def confused_pairs(metrics: Metrics, *, limit: int = 8) -> tuple[ConfusedPair, .
 
 
 def summarise(predictions: Predictions, *, seed: int = 0, resamples: int = 1000, level: float = 0.95) -> Metrics:
-    """All scores of labelled predictions, with intervals.
-
-    Accuracy, recall and precision are proportions and carry Wilson's interval, F1 carries `wilson_f1`;
-    balanced accuracy and macro F1 carry a bootstrap stratified by class, too narrow when errors are few.
+    """All scores of labelled predictions, each with an interval: docs/metrics.md says which.
 
     Raises:
         DataError: the predictions have no labels, or there are none.
     """
     confusion = confusion_matrix(predictions)
     num_pictures, num_correct = int(confusion.sum()), int(np.trace(confusion))
-    overall = wilson(num_correct, num_pictures, level)
-    balanced, macro = stratified_bootstrap(confusion, _averages, seed=seed, resamples=resamples, level=level)
-    if num_correct == num_pictures:
-        # No error has been seen, so the bootstrap says "1 to 1"; all three averages are the accuracy here.
-        balanced = macro = overall
+    accuracy = Estimate(value=num_correct / num_pictures, interval=wilson(num_correct, num_pictures, level))
+    intervals = class_average_intervals(confusion, _averages, seed=seed, resamples=resamples, level=level)
+    values = _averages(confusion[None].astype(np.float64))[0]
+    balanced, *others = (Estimate(value=float(v), interval=i) for v, i in zip(values, intervals, strict=True))
+    averages = ClassAverages(weighted_recall=accuracy, **dict(zip(_AVERAGE_NAMES, others, strict=True)))
+    ranks = rank_scores(predictions, level=level)
+    probabilities = _probability_scores(predictions, seed=seed, resamples=resamples, level=level)
     return Metrics(
         num_pictures=num_pictures,
         num_correct=num_correct,
         classes=predictions.classes,
         level=level,
-        accuracy=Estimate(value=num_correct / num_pictures, interval=overall),
-        balanced_accuracy=Estimate(value=float(_balanced_accuracy(confusion)), interval=balanced),
-        macro_f1=Estimate(value=float(_macro_f1(confusion)), interval=macro),
-        log_loss=log_loss(predictions),
-        brier=brier(predictions),
-        calibration_error=expected_calibration_error(predictions),
+        accuracy=accuracy,
+        balanced_accuracy=balanced,
+        macro_f1=averages.macro_f1,
+        log_loss=probabilities.log_loss.value,
+        brier=probabilities.brier.value,
+        calibration_error=probabilities.calibration_error.value,
         per_class=tuple(
-            _class_metrics(confusion, k, name=name, level=level) for k, name in enumerate(predictions.classes)
+            _class_metrics(
+                confusion,
+                k,
+                name=name,
+                level=level,
+                areas=(ranks.roc_auc[k], ranks.average_precision[k]),
+            )
+            for k, name in enumerate(predictions.classes)
         ),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        averages=averages,
+        probabilities=probabilities,
+        roc_auc=ranks.roc_averages,
+        average_precision=ranks.precision_averages,
     )
 
 
-def _class_metrics(confusion: NDArray[np.int64], k: int, *, name: str, level: float) -> ClassMetrics:
+def _probability_scores(predictions: Predictions, *, seed: int, resamples: int, level: float) -> ProbabilityScores:
+    targets, num = _targets(predictions), len(predictions)
+
+    def mean(losses: NDArray[np.float64], largest: float) -> Estimate:
+        found = mean_loss_interval(losses, targets, largest=largest, seed=seed, resamples=resamples, level=level)
+        return Estimate(value=float(losses.mean()), interval=found)
+
+    error = calibration_interval(
+        predictions.predicted == targets,
+        predictions.probs.max(axis=1).astype(np.float64),
+        num_bins=_BINS,
+        seed=seed,
+        resamples=resamples,
+        level=level,
+    )
+    among = ((k, top_k_accuracy(predictions, k=k)) for k in (3, 5) if k < len(predictions.classes))
+    return ProbabilityScores(
+        log_loss=mean(log_losses(predictions), -math.log(_SMALLEST_PROBABILITY)),
+        brier=mean(brier_losses(predictions), 2.0),
+        calibration_error=Estimate(value=expected_calibration_error(predictions), interval=error),
+        top=tuple((k, Estimate(value=v, interval=wilson(round(v * num), num, level))) for k, v in among),
+    )
+
+
+def _class_metrics(
+    confusion: NDArray[np.int64],
+    k: int,
+    *,
+    name: str,
+    level: float,
+    areas: tuple[Estimate | None, Estimate | None],
+) -> ClassMetrics:
     hits, support, predicted = int(confusion[k, k]), int(confusion[k].sum()), int(confusion[:, k].sum())
     errors = support + predicted - 2 * hits
     return ClassMetrics(
@@ -216,6 +305,8 @@ def _class_metrics(confusion: NDArray[np.int64], k: int, *, name: str, level: fl
         precision=Estimate(value=hits / max(predicted, 1), interval=wilson(hits, predicted, level)),
         recall=Estimate(value=hits / max(support, 1), interval=wilson(hits, support, level)),
         f1=Estimate(value=2 * hits / max(2 * hits + errors, 1), interval=wilson_f1(hits, errors, level)),
+        roc_auc=areas[0],
+        average_precision=areas[1],
     )
 
 
@@ -228,7 +319,7 @@ def _targets(predictions: Predictions) -> NDArray[np.int64]:
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(part / np.maximum(whole, 1), dtype=np.float64)
+    return np.asarray(part / np.where(whole > 0, whole, 1), dtype=np.float64)
 
 
 def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -250,5 +341,22 @@ def _balanced_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(recall.sum(axis=-1) / (support > 0).sum(axis=-1), dtype=np.float64)
 
 
-def _averages(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.stack([_balanced_accuracy(confusion), _macro_f1(confusion)], axis=-1)
+_AVERAGE_NAMES = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_f1")
+
+
+def _averages(confusion: NDArray[Any]) -> NDArray[np.float64]:
+    """``[R, K, K]`` counts to ``[R, 6]``: balanced accuracy, then `_AVERAGE_NAMES`."""
+    support, claimed = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    recall, precision, f1 = _ratio(hits, support), _ratio(hits, claimed), _ratio(2 * hits, support + claimed)
+    num_occurring = (support + claimed > 0).sum(axis=-1)
+    share = support / support.sum(axis=-1, keepdims=True)
+    columns = [
+        recall.sum(axis=-1) / (support > 0).sum(axis=-1),
+        precision.sum(axis=-1) / num_occurring,
+        recall.sum(axis=-1) / num_occurring,
+        f1.sum(axis=-1) / num_occurring,
+        (precision * share).sum(axis=-1),
+        (f1 * share).sum(axis=-1),
+    ]
+    return np.stack(columns, axis=-1)

@@ -153,7 +153,7 @@ def judge(contestants: Sequence[Contestant], *, seed: int = 0, resamples: int = 
     losses = [float(np.mean([log_loss(p) for p in each.answers.values()])) for each in contestants]
     winner = min(range(len(contestants)), key=lambda i: (-scores[i], losses[i], i))
     p_values = _all_pairs(right)
-    adjusted = _holm(p_values)
+    adjusted = holm(p_values)
     first, corrected = _resampled(right, resamples=resamples, seed=seed)
     luck = _seed_luck(right)
     standings = []
@@ -245,7 +245,7 @@ def _p_value(difference: NDArray[np.float64], luck: SeedLuck | None) -> float:
     return max(exact, float(2 * t.sf(abs(value) / spread, freedom))) if spread else 1.0
 
 
-def _holm(p_values: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
+def holm(p_values: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
     """Adjusted p values. S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979)."""
     adjusted, largest = {}, 0.0
     for rank, pair in enumerate(sorted(p_values, key=lambda pair: p_values[pair])):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,8 @@ def blocks_of(backbone: nn.Module) -> tuple[Block, ...]:
 
     timm networks say themselves how their layers group; of others each leaf of the first two levels is a block.
     """
-    groups = _with_modules(backbone, [names for names in _grouped(backbone) if names])
+    held = _held_parameters(backbone)
+    groups = _with_modules(backbone, [names for names in _grouped(backbone) if names], held)
     sizes = {name: p.numel() for name, p in backbone.named_parameters()}
     flat = {name for name, p in backbone.named_parameters() if p.ndim <= 1}
     while len(groups) > 1 and flat.issuperset(groups[-1]):
@@ -55,7 +56,7 @@ def blocks_of(backbone: nn.Module) -> tuple[Block, ...]:
             name=_common_name(names),
             parameters=tuple(names),
             num_parameters=sum(sizes[n] for n in names),
-            module=_first_module(backbone, names),
+            module=_first_module(backbone, names, held),
         )
         for names in groups
     )
@@ -173,11 +174,11 @@ def _timm_groups(backbone: Any, *, coarse: bool) -> list[list[str]]:
     return [grouped[key] for key in sorted(grouped)]
 
 
-def _with_modules(backbone: nn.Module, groups: list[list[str]]) -> list[list[str]]:
+def _with_modules(backbone: nn.Module, groups: list[list[str]], held: Mapping[str, set[str]]) -> list[list[str]]:
     """Parameters in no module of their own (a class token, positions) go to the group before, the first to the next."""
     merged: list[list[str]] = []
     for names in groups:
-        if merged and not (_first_module(backbone, merged[0]) and _first_module(backbone, names)):
+        if merged and not (_first_module(backbone, merged[0], held) and _first_module(backbone, names, held)):
             merged[-1] = merged[-1] + names
         else:
             merged.append(names)
@@ -235,14 +236,23 @@ def _ancestors(name: str) -> Iterator[str]:
     return (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
 
 
-def _first_module(backbone: nn.Module, names: Sequence[str]) -> str:
+def _held_parameters(backbone: nn.Module) -> dict[str, set[str]]:
+    """Path of a module -> names of all parameters in it; a shared one has the name that the network gives it first."""
+    names = {id(parameter): name for name, parameter in backbone.named_parameters()}
+    held: dict[str, set[str]] = {}
+    for name, parameter in backbone.named_parameters(remove_duplicate=False):
+        for path in _ancestors(name):
+            held.setdefault(path, set()).add(names[id(parameter)])
+    return held
+
+
+def _first_module(backbone: nn.Module, names: Sequence[str], held: Mapping[str, set[str]]) -> str:
     """The outermost module that holds the group's first parameters, and none of another group."""
     own = set(names)
     for name in names:
         for path in _ancestors(name):
-            module = backbone.get_submodule(path)
-            held = {f"{path}.{inner}" for inner, _ in module.named_parameters()}
-            if held <= own and type(module) not in (nn.ModuleList, nn.ModuleDict):  # these are never called
+            # Lists and dictionaries of layers are never called.
+            if held[path] <= own and type(backbone.get_submodule(path)) not in (nn.ModuleList, nn.ModuleDict):
                 return path
     return ""
 

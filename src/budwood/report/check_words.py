@@ -116,6 +116,11 @@ CHECK_WORDS: dict[str, CheckWords] = {
         meaning="A network that never saw the picture is sure that it belongs to another class.",
         remedy="Look closely: relabel what is wrong, keep what is right; the network errs too.",
     ),
+    "doubt": CheckWords(
+        title="Pictures that a trained model doubts",
+        meaning="A model that did not learn from them contradicts a label, is torn, or finds them unlike the others.",
+        remedy="Look closely: relabel what is wrong, keep what is right; of what is merely hard, add more of its kind.",
+    ),
     "outlier": CheckWords(
         title="Outliers",
         meaning="They resemble no other picture of their class, nor any of the others.",

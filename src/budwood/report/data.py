@@ -12,7 +12,9 @@ from budwood.data.records import Severity
 from budwood.evaluation.metrics import Estimate, Metrics
 from budwood.evaluation.predictions import Predictions
 from budwood.report.comparison import ComparisonView
+from budwood.report.judging_view import JudgingView
 from budwood.report.training_data import TrainingView
+from budwood.report.why_view import WhyView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,8 @@ class ReportData:
     result: Result | None = None
     mistakes: tuple[Judged, ...] = ()
     unsure: tuple[Judged, ...] = ()
+    judging: JudgingView | None = None
+    why: WhyView | None = None
     comparison: ComparisonView | None = None
     warnings: tuple[str, ...] = ()
     next_commands: tuple[Command, ...] = ()

@@ -15,8 +15,10 @@ from budwood.report import plots
 from budwood.report.comparison import difference_plot
 from budwood.report.curves import rate_spark, training_curves
 from budwood.report.data import Baseline, ReportData, Result, Step
+from budwood.report.judging_plots import rank_plots, reliability_plot, residual_plot, risk_plot
 from budwood.report.templating import Wide, both, environment, of_hundred, printable, stylesheet
 from budwood.report.training_data import HeadSelection, Phase
+from budwood.report.why_view import controls_plot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,12 @@ class _Plots:
     strip: Wide
     scores: Wide
     confusion: Markup
+    reliability: Markup
+    risk: Markup
+    roc: Markup
+    precision_recall: Markup
+    residuals: Wide
+    controls: Wide
     comparison: Wide
     phases: tuple[Wide, ...]
     rates: tuple[Markup, ...]
@@ -49,7 +57,7 @@ def render(data: ReportData) -> str:
         .get_template("report.html.j2")
         .render(
             data=data,
-            css=stylesheet("look.css", "report.css"),
+            css=stylesheet("look.css", "report.css", "why.css"),
             plots=_draw(data),
             verdict=_verdict(result) if result else "",
             pairs=confused_pairs(result.metrics) if result else (),
@@ -61,12 +69,20 @@ def render(data: ReportData) -> str:
 
 
 def _draw(data: ReportData) -> _Plots:
-    result, dataset = data.result, data.dataset
+    result, dataset, judging = data.result, data.dataset, data.judging
+    controls = data.why.controls if data.why else None
+    roc, precision_recall = rank_plots(judging.curves) if judging and judging.curves else ("", "")
     return _Plots(
         counts=both(plots.class_counts, dataset) if dataset and dataset.classes else Wide(),
         strip=both(plots.score_strip, result) if result else Wide(),
         scores=both(plots.class_scores, result.metrics) if result else Wide(),
         confusion=Markup(plots.confusion(result.metrics) if result else ""),
+        reliability=Markup(reliability_plot(judging.bins) if judging and judging.bins else ""),
+        risk=Markup(risk_plot(judging.risks) if judging and judging.risks else ""),
+        roc=Markup(roc),
+        precision_recall=Markup(precision_recall),
+        residuals=both(residual_plot, judging.residuals) if judging and judging.residuals else Wide(),
+        controls=both(controls_plot, controls) if controls else Wide(),
         comparison=both(difference_plot, data.comparison) if data.comparison else Wide(),
         phases=tuple(_draw_phase(phase, name=f"phase-{i}") for i, phase in enumerate(data.training.phases)),
         rates=tuple(

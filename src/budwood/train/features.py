@@ -26,6 +26,7 @@ from torch import nn
 
 from budwood.data.preprocess import Preprocess
 from budwood.errors import BackboneError
+from budwood.evaluation.views import turned as turned
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, Warned, silent
 from budwood.files import sha256_bytes, to_json, write_bytes
 from budwood.train.frozen_network import Backend, FrozenNetwork, NotEqualError, default_backend, open_network
@@ -101,12 +102,6 @@ class FeatureCache:
 
     def _place(self, source: FeatureSource, view: int) -> Path:
         return self.folder / source.key / f"view{view}"
-
-
-def turned(pixels: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """View ``view`` (0-7) of a batch of pictures ``[B, S, S, 3]``: mirrored first when >= 4, then quarter turns."""
-    out = pixels[:, :, ::-1] if view >= 4 else pixels
-    return np.rot90(out, view % 4, axes=(1, 2))
 
 
 def frozen_features(

@@ -121,15 +121,9 @@ def choose_head(
 
     # Problem f * len(penalties) + p leaves out fold f and has penalty p.
     counted = [_counted(weighing, folds != f, f, num_views) for f in range(num_folds)]
-    solved = solve(
-        rows,
-        labels,
-        torch.stack([counted[f] for f in range(num_folds) for _ in penalties], dim=1),
-        penalties.repeat(num_folds),
-        num_classes=num_classes,
-        tolerance=_CHOOSING,
-        listen=listen,
-    )
+    parts = torch.stack([part for part in counted for _ in penalties], dim=1)
+    repeated = penalties.repeat(num_folds)
+    solved = solve(rows, labels, parts, repeated, num_classes=num_classes, tolerance=_CHOOSING, listen=listen)
     trained = answers = _answers(data, solved, folds, num_views, offsets=None)
     if weighing is not None and weighing.offsets.any():
         answers = _answers(data, solved, folds, num_views, offsets=weighing.offsets)

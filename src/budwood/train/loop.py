@@ -22,6 +22,7 @@ from budwood.train.feed import Batch, drawn_batches
 from budwood.train.freezing import train_mode
 from budwood.train.history import EpochRow, History
 from budwood.train.keeper import Keeper, Outcome, Snapshot
+from budwood.train.outcomes import outcome_of, result_of
 from budwood.train.spread import Tell
 from budwood.train.stage_input import FitResult, StageInput
 from budwood.train.state import Progress, part_of
@@ -241,13 +242,11 @@ class _Work:
         start.progress = self.progress.copy()
 
     def _advice(self) -> str:
-        stages, stage = self.data.spec.stages, self.data.stage
-        key, lr = (
-            (f"train.stages.{self.data.stage_number}.lr", stage.lr) if stage.lr else ("train.lr", self.data.spec.lr)
-        )
-        if stage.is_head and stage not in stages[1:]:
-            key, lr = key.replace("lr", "head_lr"), stage.head_lr or self.data.spec.head_lr
-        return f"try --set {key}={lr / 100:.0e}"
+        spec, stage, settings = self.data.spec, self.data.stage, self.settings
+        is_head = stage.is_head and stage not in spec.stages[1:] and (stage.head_lr or spec.head_lr) != "lr"
+        place = f"train.stages.{self.data.stage_number}" if stage.lr or (is_head and stage.head_lr) else "train"
+        key, lr = ("head_lr", settings.head_lr) if is_head else ("lr", settings.lr)
+        return f"try --set {place}.{key}={lr / 100:.0e}"
 
     def _note(self, text: str) -> None:
         self.progress.notes = (*self.progress.notes, text)
@@ -278,26 +277,3 @@ def _train_share(task: Task, team: Team, tell: Tell) -> Outcome:
     if team.leads:
         task.save(found.model)
     return outcome_of(found)
-
-
-def outcome_of(fit: FitResult) -> Outcome:
-    """What is kept of a stage besides its weights."""
-    return Outcome(
-        rows=fit.history.rows,
-        best_epoch=fit.best_epoch,
-        val_loss=fit.val_loss if math.isfinite(fit.val_loss) else None,
-        val_accuracy=fit.val_accuracy,
-        notes=fit.notes,
-    )
-
-
-def result_of(outcome: Outcome, model: Classifier) -> FitResult:
-    """A stage that an earlier process finished."""
-    return FitResult(
-        model=model,
-        history=History(rows=outcome.rows),
-        best_epoch=outcome.best_epoch,
-        val_loss=float("inf") if outcome.val_loss is None else outcome.val_loss,
-        val_accuracy=outcome.val_accuracy,
-        notes=outcome.notes,
-    )

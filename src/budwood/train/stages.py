@@ -6,7 +6,7 @@ Which parameters a stage trains is worked out on a network in `freezing.py`; not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,8 @@ from budwood.train.optimizers import OptimizerName
 from budwood.train.schedules import AnySchedule, ScheduleSpec
 
 Monitor = Literal["val_loss", "val_accuracy"]
+# TOML has no null that could stand for "as lr".
+HeadRate = Annotated[float, Field(gt=0)] | Literal["lr"]
 
 
 class Stage(BaseModel):
@@ -26,7 +28,8 @@ class Stage(BaseModel):
     solve: whether a stage that trains the head solves it exactly on cached features of the frozen backbone (a linear
         head in the first stage only) or takes gradient steps on them; None solves where that is possible.
     epochs: passes over the training part (not used where the head is solved).
-    lr, head_lr: rates of the backbone and of all above it; where only the head trains, lr is the head's.
+    lr, head_lr: rates of the backbone and of all above it, ``"lr"`` for as lr; where only the head trains, lr is the
+        head's.
     augment: settings of ``[augment]`` that differ in this stage.
     """
 
@@ -37,7 +40,7 @@ class Stage(BaseModel):
     solve: bool | None = None
     epochs: int = Field(default=24, ge=1)
     lr: float | None = Field(default=None, gt=0)
-    head_lr: float | None = Field(default=None, gt=0)
+    head_lr: HeadRate | None = None
     layer_decay: float | None = Field(default=None, gt=0, le=1)
     optimizer: OptimizerName | None = None
     schedule: AnySchedule | None = None
@@ -78,9 +81,9 @@ class Stage(BaseModel):
 class TrainSpec(BaseModel):
     """How a model is trained: the ordered stages and what they share.
 
-    lr: the backbone's rate; head_lr: that of all above it; layer_decay: each block's rate is the next deeper one's
-        times this. monitor: what early stopping and the choice of the best epoch go by; patience: epochs without a
-        better one before a stage stops (its best weights are restored in any case).
+    lr: the backbone's rate; head_lr: that of all above it, or ``"lr"`` for the same; layer_decay: each block's rate is
+        the next deeper one's times this. monitor: what early stopping and the choice of the best epoch go by; patience:
+        epochs without a better one before a stage stops (its best weights are restored in any case).
     weight_decay: None takes what suits the optimiser.
     ema: decay of the averaged weights, which are the ones that are validated and shipped (0: off).
     views: how many flips and turns the frozen features are made of. cache: whether activations at the border of a
@@ -95,7 +98,7 @@ class TrainSpec(BaseModel):
     optimizer: OptimizerName = "adamw"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     lr: float = Field(default=1e-3, gt=0)
-    head_lr: float = Field(default=3e-3, gt=0)
+    head_lr: HeadRate = 3e-3
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float | None = Field(default=None, ge=0)
     schedule: AnySchedule = ScheduleSpec(kind="cosine")
@@ -126,10 +129,12 @@ class TrainSpec(BaseModel):
 
     def settings(self, stage: Stage) -> StageSettings:
         """``stage`` with what it leaves out."""
+        lr = stage.lr or self.lr
+        head_lr = stage.head_lr or (stage.lr if stage.is_head else None) or self.head_lr
         return StageSettings(
             epochs=stage.epochs,
-            lr=stage.lr or self.lr,
-            head_lr=stage.head_lr or (stage.lr if stage.is_head else None) or self.head_lr,
+            lr=lr,
+            head_lr=lr if head_lr == "lr" else head_lr,
             layer_decay=stage.layer_decay or self.layer_decay,
             optimizer=stage.optimizer or self.optimizer,
             schedule=stage.schedule or self.schedule,

@@ -1,8 +1,8 @@
 """`sweep`: one recipe, some settings in several values; every arm on the same pictures, folds and first weights.
 
 The pictures are read, audited and split once, and the test part stays where it is: arms are compared on the rest.
-`search/` goes through the arms, `bench.py` trains one, `evaluation/rivals.py` judges them. What won is not trained
-again here: `SweepResult.fit_command` says how.
+`search/` goes through the arms, `bench.py` trains one, `sweep_result.py` has them judged. What won is not trained again
+here: `SweepResult.fit_command` says how.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from budwood import cache, machine
+from budwood import cache
 from budwood.bench import Bench, Freeze
 from budwood.data.inputs.sources import check_source
 from budwood.data.ledger import write_catalog
@@ -25,15 +24,13 @@ from budwood.data.rounds import Round, rounds_of
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
 from budwood.errors import Interrupted, UsageError
-from budwood.evaluation.rivals import Contestant, Judgement, Standing, judge
 from budwood.events import Listener, Scored, StepAdvanced, StepFinished, StepStarted, Warned, silent
-from budwood.files import refuse_inside, sha256_bytes, to_json, write_json, write_text
+from budwood.files import refuse_inside, sha256_bytes, to_json, write_text
 from budwood.look import form_opinion
 from budwood.models.build import open_backbone, store_side
 from budwood.opening import command_line, new_run_path
 from budwood.prepare import Dataset, make_splits, read_photos, with_opinion
 from budwood.recipe import Recipe
-from budwood.report.sweep_page import ArmRow, SweepView, render_sweep
 from budwood.runs import RunDir
 from budwood.search.arms import Arm, ArmAnswer, SweepFolder
 from budwood.search.grid import Hopeless, Report, run_grid
@@ -41,38 +38,10 @@ from budwood.search.trainings import Answered, history_table, pooled
 from budwood.search.trials import check_optuna, run_trials
 from budwood.stopping import stoppable
 from budwood.sweep_plan import SweepPlan, plan_sweep
+from budwood.sweep_result import SweepResult, judged
 from budwood.where import Chosen, chosen_machine
 
 _STEP = "sweep"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepResult:
-    """A finished sweep. ``judgement.standings`` are of the arms that have an answer, in the order of ``arms``.
-
-    shown: each arm's settings in words. fit_command: trains the winner, and scores it on the test part once.
-    """
-
-    path: Path
-    arms: tuple[Arm, ...]
-    judgement: Judgement
-    shown: tuple[dict[str, str], ...]
-    report: Path
-    fit_command: str
-
-    @property
-    def winner(self) -> dict[str, Any]:
-        """The settings that came first."""
-        return self.ranked[0][0].settings
-
-    @property
-    def ranked(self) -> tuple[tuple[Arm, Standing | None], ...]:
-        """The arms from the best to the worst, each with how it stands; then those without an answer."""
-        answered = [arm for arm in self.arms if arm.answer]
-        best: list[tuple[Arm, Standing | None]] = [
-            (answered[i], self.judgement.standings[i]) for i in self.judgement.order
-        ]
-        return (*best, *((arm, None) for arm in self.arms if not arm.answer))
 
 
 def sweep(
@@ -165,7 +134,7 @@ class _Work:
         arms = self._run(bench)
         bench.close()
         cache.prune()
-        return self._result(arms)
+        return judged(arms, plan, store=self.store, photos=self.photos)
 
     def _freeze(self) -> Freeze | None:
         """The depths that are compared one after the other, if any are."""
@@ -270,65 +239,6 @@ class _Work:
             history=history_table(found),
             notes=tuple(dict.fromkeys(note for each in found for note in each.notes)),
         )
-
-    def _result(self, arms: tuple[Arm, ...]) -> SweepResult:
-        """Judge the arms that have an answer, and write results and page."""
-        answered = [(arm, arm.answer) for arm in arms if arm.answer]
-        judgement = judge(
-            [_contestant(self.plan.name(arm.settings), answer) for arm, answer in answered],
-            seed=self.plan.base.seed,
-        )
-        result = SweepResult(
-            path=self.store.path,
-            arms=arms,
-            judgement=judgement,
-            shown=tuple(self.plan.shown(arm.settings) for arm in arms),
-            report=self.store.report,
-            fit_command=self._fit_command(answered[judgement.winner][0]),
-        )
-        view = SweepView(
-            title=self.plan.base.name,
-            photos=self.photos.name,
-            keys=self.plan.space.keys,
-            rows=tuple(_row(self.plan, arm, standing) for arm, standing in result.ranked),
-            judgement=judgement,
-            logarithmic=self.plan.logarithmic,
-            borders=self.plan.borders,
-            command=command_line(),
-            fit_command=result.fit_command,
-            when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-            version=machine.versions()["budwood"],
-        )
-        write_json(self.store.results, view.to_dict())
-        write_text(self.store.report, render_sweep(view))
-        return result
-
-    def _fit_command(self, winner: Arm) -> str:
-        sets = [word for text in self.plan.as_overrides(winner.settings) for word in ("--set", text)]
-        words = ["budwood", "fit", str(self.photos), "--recipe", str(self.store.recipe), *sets]
-        return shlex.join([*words, "--split", str(self.store.split), *(["--tiny"] if self.plan.tiny else [])])
-
-
-def _contestant(name: str, answer: ArmAnswer) -> Contestant:
-    seeds = answer.predictions
-    folds = {seed: tuple(t.accuracy for t in answer.trainings if t.seed == seed) for seed in seeds}
-    return Contestant(name=name, answers=seeds, fold_accuracies=folds)
-
-
-def _row(plan: SweepPlan, arm: Arm, standing: Standing | None) -> ArmRow:
-    trainings = arm.answer.trainings if arm.answer else ()
-    return ArmRow(
-        number=arm.number,
-        name=plan.name(arm.settings),
-        settings=arm.settings,
-        shown=plan.shown(arm.settings),
-        state=arm.state,
-        reason=arm.reason,
-        seconds=arm.seconds,
-        trainings=len(trainings),
-        standing=standing,
-        notes=arm.answer.notes if arm.answer else (),
-    )
 
 
 def _digest(dataset: Dataset, rounds: Sequence[Round]) -> str:

@@ -1,0 +1,281 @@
+"""`combine`: finished runs of one split -> a run like any other, whose bundle asks all of them.
+
+How to join is chosen by the validation answers (out-of-fold ones, where every member has them), and scored on the test
+part: one more look at it, which is counted. No network is trained or run here, but for a few pictures at the end, by
+which the written bundle is checked against the answers that were scored.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budwood import machine
+from budwood.ensemble_report import write_ensemble_report
+from budwood.errors import IntegrityError, OutputError
+from budwood.evaluation.calibrate import Calibration, apply_temperature, fit_calibration
+from budwood.evaluation.joining import Joining, JoinMethod, align_tables, choose_joining, held_out_answers
+from budwood.evaluation.joining_fits import Table
+from budwood.evaluation.joining_score import EnsembleScore, score_ensemble
+from budwood.evaluation.metrics import summarise
+from budwood.evaluation.predictions import Predictions
+from budwood.events import Event, Listener, StepFinished, StepStarted, Warned, silent
+from budwood.export.bundle import load
+from budwood.export.bundle_facts import read_facts
+from budwood.export.members import write_ensemble
+from budwood.files import read_json, unescape_name, write_json, write_text
+from budwood.members import MemberRun, open_members
+from budwood.opening import Journal, command_line, new_run_path, opened_run
+from budwood.recipe import EnsembleSpec, Recipe
+from budwood.runs import Run, RunDir, StepTime
+from budwood.test_lock import Looks, count_look, fingerprint_of_test_part
+
+_CHECKED = 4  # test pictures that the written bundle answers again
+_TOLERANCE = 1e-3
+_FROM_FIRST = ("catalog", "split", "findings")  # what a run's folder holds about its pictures
+
+
+def combine(
+    runs: Sequence[str | Path],
+    *,
+    method: JoinMethod = "auto",
+    out: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    listen: Listener = silent,
+) -> Run:
+    """Join finished runs of one split; leaves a run folder with scores, predictions, report and bundle.
+
+    Args:
+        runs: folders of two runs or more, made with the same split (``budwood fit --split``).
+        method: how to join, see `evaluation.joining.choose_joining`; ``auto`` lets the validation answers choose.
+        out: the run's folder; ``runs/<time>-ensemble`` unless given.
+        seed: of folds and bootstraps.
+        overwrite: replace an earlier run in ``out``.
+        listen: hears of progress.
+
+    Raises:
+        UsageError: a folder is no finished run. LeakError, SplitError: the runs have different splits.
+        IntegrityError: a run was changed since it was written.
+    """
+    members = open_members(runs)
+    path = Path(out).expanduser() if out is not None else new_run_path("ensemble")
+    recipe = Recipe(
+        name="ensemble",
+        seed=seed,
+        ensemble=EnsembleSpec(members=tuple(member.recipe for member in members), method=method),
+    )
+    command = command_line()
+    with opened_run(path, photos=members[0].photos, overwrite=overwrite, command=command) as (run, journal):
+        join(run, journal, members, recipe=recipe, listen=listen)
+    run.seal()
+    return Run(path)
+
+
+def join(
+    run: RunDir, journal: Journal, members: Sequence[MemberRun], *, recipe: Recipe, listen: Listener = silent
+) -> None:
+    """Choose, write the bundle, score it once, and report, all into an opened run folder."""
+    told = _noted(run, journal, listen)
+    start = time.perf_counter()
+    told(StepStarted(step="ensemble", total=1))
+    write_text(run.recipe, recipe.to_toml())
+    _take_over(run, members[0])
+    for member in members:
+        if member.metrics.get("refit"):
+            told(Warned(text=f"{member.name}: the model that was scored is joined, not the one refitted on all parts"))
+    tables, first, chosen_on = _choosing_answers(members)
+    targets = np.asarray(first.targets)
+    joining = choose_joining(tables, targets, method=recipe.ensemble.method, seed=recipe.seed)
+    held_out = replace(first, probs=held_out_answers(joining.method, tables, targets, seed=recipe.seed))
+    calibration = fit_calibration(held_out, fitted_on=f"{chosen_on}, by which members and weights were chosen, too")
+    looks = _count_look(run, members, recipe, listen=told)
+    val, test, score = _judge(members, joining, tables, first, calibration=calibration, seed=recipe.seed)
+    val.save(run.predictions("val"))
+    test.save(run.predictions("test"))
+    metrics = summarise(test, seed=recipe.seed)
+    write_ensemble(
+        run.bundle,
+        [members[i].run.judged_bundle() for i in joining.members],
+        joining.how,
+        training=_training(members[0], recipe),
+        versions=machine.versions(),
+        names=[members[i].name for i in joining.members],
+        calibration=calibration,
+        split=fingerprint_of_test_part(members[0].split, members[0].catalog),
+        metrics={"test": metrics.to_dict(), "note": score.words},
+    )
+    _check_bundle(run, members[0], test, listen=told)
+    write_json(
+        run.metrics,
+        {
+            "test": metrics.to_dict(),
+            "validation": summarise(val, seed=recipe.seed).to_dict(),
+            "selection": [_selection(joining, chosen_on=chosen_on)],
+            "baselines": members[0].metrics["baselines"],
+            "refit": False,
+            "scored": "bundle",
+            **_looked(looks, test),
+            "ensemble": {
+                "seed": recipe.seed,
+                "chosen_on": chosen_on,
+                "accuracy": float((held_out.predicted == targets).mean()),
+                "words": score.words,
+                "joining": joining.to_dict(),
+                "score": score.to_dict(),
+                "members": [_described(member) for member in members],
+            },
+        },
+    )
+    told(StepFinished(step="ensemble", seconds=time.perf_counter() - start, note=score.words))
+    write_ensemble_report(run)
+    journal.write("done", step="report")
+
+
+def _noted(run: RunDir, journal: Journal, listen: Listener) -> Listener:
+    """Steps and warnings go into the run's folder, too."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StepFinished):
+            journal.finished(StepTime(name=event.step, seconds=round(event.seconds, 3), note=event.note))
+        elif isinstance(event, Warned):
+            run.warn(event.text)
+        listen(event)
+
+    return hear
+
+
+def _take_over(run: RunDir, first: MemberRun) -> None:
+    """What is said about the pictures is the first member's: they have one split."""
+    for name in _FROM_FIRST:
+        source: Path = getattr(first.run, name)
+        shutil.copyfile(source, getattr(run, name))
+    environment = read_json(first.run.environment)
+    write_json(run.environment, {**environment, "versions": machine.versions()})
+
+
+def _choosing_answers(members: Sequence[MemberRun]) -> tuple[Table, Predictions, str]:
+    """What is chosen by: out-of-fold answers where all members have them (but for the test part), else validation."""
+    names = [member.name for member in members]
+    pooled = [member.cross_validated for member in members if member.cross_validated is not None]
+    if len(pooled) < len(members):
+        return (*align_tables([member.val for member in members], names=names), "the validation part")
+    unseen = set(members[0].test.paths)
+    kept = [_without(answers, unseen) for answers in pooled]
+    return (*align_tables(kept, names=names), "out-of-fold answers, the test part left out")
+
+
+def _without(answers: Predictions, paths: set[str]) -> Predictions:
+    rows = np.array([path not in paths for path in answers.paths])
+    return Predictions(
+        probs=answers.probs[rows],
+        targets=None if answers.targets is None else answers.targets[rows],
+        paths=tuple(path for path in answers.paths if path not in paths),
+        classes=answers.classes,
+    )
+
+
+def _judge(
+    members: Sequence[MemberRun],
+    joining: Joining,
+    chosen_by: Table,
+    first: Predictions,
+    *,
+    calibration: Calibration,
+    seed: int,
+) -> tuple[Predictions, Predictions, EnsembleScore]:
+    """The ensemble's answers to validation and test part, and its score beside its members'."""
+    names = [member.name for member in members]
+    joined = []
+    for part in ([member.val for member in members], [member.test for member in members]):
+        tables, own = align_tables(part, names=names)
+        probs = apply_temperature(joining.answer(tables), calibration.temperature)
+        joined.append(replace(own, probs=probs))
+    weights = dict(zip(joining.members, joining.how.weights or [None] * len(joining.members), strict=True))
+    score = score_ensemble(
+        joined[1],
+        members=[member.test for member in members],
+        chosen_by=[replace(first, probs=table) for table in chosen_by],
+        names=names,
+        used=[i in joining.members for i in range(len(members))],
+        weights=[weights.get(i) for i in range(len(members))],
+        seconds=[member.seconds for member in members],
+        seed=seed,
+    )
+    return joined[0], joined[1], score
+
+
+def _count_look(run: RunDir, members: Sequence[MemberRun], recipe: Recipe, *, listen: Listener) -> Looks | None:
+    """Count the ensemble's look at the test part; None where its members' looks were not counted either."""
+    if not any("test_looks" in member.metrics for member in members):
+        return None  # tiny ones: they learn nothing of the test part
+    first = members[0]
+    try:
+        return count_look(
+            first.photos,
+            first.split,
+            first.catalog,
+            run=str(run.path),
+            kind="ensemble",
+            recipe=recipe.name,
+            seed=recipe.seed,
+            settings=recipe.to_toml() + "".join(str(member.run.path.resolve()) for member in members),
+        )
+    except OutputError as error:  # the members' training must not be lost to a folder that cannot be written
+        listen(Warned(text=f"this look at the test part is not counted: {error}"))
+        return None
+
+
+def _looked(looks: Looks | None, test: Predictions) -> dict[str, Any]:
+    if looks is None:
+        return {}
+    right = float((test.predicted == test.targets).mean())
+    return {"test_looks": looks.number, "looks": looks.words(pictures=len(test), accuracy=right)}
+
+
+def _training(first: MemberRun, recipe: Recipe) -> dict[str, Any]:
+    """What the first member's bundle says about its pictures, with the ensemble's own recipe and seed."""
+    known = read_facts(first.run.judged_bundle()).training
+    return {**known, "recipe": recipe.name, "seed": recipe.seed}
+
+
+def _selection(joining: Joining, *, chosen_on: str) -> dict[str, Any]:
+    taken = next(tried for tried in joining.tried if tried.method == joining.method)
+    return {
+        "name": f"{len(joining.members)} models joined by {joining.method}",
+        "accuracy": taken.accuracy,
+        "deviation": None,
+        "kind": f"on {chosen_on}; used to choose members and weights, so it is optimistic",
+    }
+
+
+def _described(member: MemberRun) -> dict[str, Any]:
+    return {"name": member.name, "recipe": member.recipe, "run": str(member.run.path.resolve())}
+
+
+def _check_bundle(run: RunDir, first: MemberRun, test: Predictions, *, listen: Listener) -> None:
+    """What ships has to answer as what was scored: a few test pictures, where they still are.
+
+    Raises:
+        IntegrityError: the written bundle answers differently.
+    """
+    bundle = load(run.bundle)
+    digests = {record.path: record for record in first.catalog.records}
+    files = [first.catalog.root / unescape_name(path) for path in test.paths[:_CHECKED]]
+    if not all(path in digests for path in test.paths[:_CHECKED]) or not all(file.is_file() for file in files):
+        listen(Warned(text="the test pictures are not where they were: the bundle was not tried on them"))
+        return
+    again = bundle.predict(files)
+    columns = [again.classes.index(name) for name in test.classes]
+    away = float(np.abs(again.probs[:, columns] - test.probs[: len(files)]).max())
+    if away > _TOLERANCE:
+        raise IntegrityError(
+            f"the ensemble's bundle differs by {away:.3g} from the members' stored answers to {test.paths[0]} and"
+            f" others (at most {_TOLERANCE:g} was expected): a member's bundle or pictures were changed since its run"
+        )

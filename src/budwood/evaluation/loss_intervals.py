@@ -1,0 +1,114 @@
+"""Intervals of mean losses (log loss, Brier score) and of the calibration error.
+
+Neither is a share. A loss is skewed: few pictures that were sure and wrong make most of it, and a plain interval is too
+short at its upper end. The calibration error is biased upwards, so that an interval around it would miss the truth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budwood.evaluation.intervals import Interval, normal_quantile
+from budwood.seeding import named_generator
+
+_VALUES_AT_ONCE = 4_000_000  # of resampled pictures: 32 MB
+_STEPS = 60  # of the scale on which the calibration error's truth is looked for
+
+
+def mean_loss_interval(
+    losses: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    *,
+    largest: float,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """An interval for the mean of ``losses`` ``[N]`` by the bootstrap-t of its logarithm, stratified by class.
+
+    Each resample is judged in units of its own standard error, which makes the interval reach further up where the
+    losses are skewed. With fewer than two pictures in every class nothing is known: 0 to ``largest``.
+
+    Args:
+        losses: one a picture, 0 or more. targets: their classes.
+        largest: the loss cannot be more than this.
+
+    Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12.
+    """
+    normal_quantile(level)  # refuses a level outside 0..1
+    strata = [losses[targets == k] for k in np.unique(targets)]
+    mean, error = float(losses.mean()), math.sqrt(sum(_variance_of_sum(own) for own in strata)) / len(losses)
+    if error == 0 or mean == 0:
+        return Interval(low=0.0, high=largest) if len(losses) < 3 else Interval(low=0.0, high=_unseen(losses, largest))
+    generator = named_generator(seed, "mean_loss_interval")
+    sums, variances = np.zeros(resamples), np.zeros(resamples)
+    for own in strata:
+        step = max(1, _VALUES_AT_ONCE // len(own))
+        for done in range(0, resamples, step):
+            rows = generator.integers(0, len(own), (min(step, resamples - done), len(own)))
+            drawn = own[rows]
+            sums[done : done + step] += drawn.sum(axis=1)
+            if len(own) > 1:
+                variances[done : done + step] += len(own) * drawn.var(axis=1, ddof=1)
+    means, errors = sums / len(losses), np.sqrt(variances) / len(losses)
+    usable = (errors > 0) & (means > 0)
+    if not usable.any():
+        return Interval(low=0.0, high=largest)
+    told = (np.log(means[usable]) - math.log(mean)) * means[usable] / errors[usable]
+    first, last = np.percentile(told, [50 * (1 - level), 50 * (1 + level)])
+    spread = error / mean
+    low, high = (mean * math.exp(min(-end * spread, 50.0)) for end in (last, first))
+    return Interval(low=min(low, mean), high=min(max(high, mean), largest))
+
+
+def calibration_interval(
+    right: NDArray[np.bool_],
+    confidence: NDArray[np.float64],
+    *,
+    num_bins: int,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """An interval for the true calibration error, by asking which truths would give what was seen.
+
+    The gaps seen in the bins are scaled by many factors from none upwards. For each, answers are drawn and their error
+    measured with all its upward bias; the truths for which the error that was seen is nothing unusual are kept. Since
+    the true gaps need not be the seen ones scaled, what counts as unusual is 2 in 100 where 5 are asked for. The plain
+    error may lie above the interval: then most of it is bias.
+
+    Args:
+        right, confidence: of N answers.
+        num_bins: equally wide bins of confidence, as `expected_calibration_error` takes them.
+    """
+    bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+    used, inverse, counts = np.unique(bins, return_inverse=True, return_counts=True)
+    stated = np.bincount(inverse, confidence, len(used)) / counts
+    gaps = np.bincount(inverse, right, len(used)) / counts - stated
+    seen = float((counts * np.abs(gaps)).sum()) / len(right)
+    generator = named_generator(seed, "calibration_interval")
+    tail = 50 * (1 - level) * 0.4
+    kept = []
+    for scale in np.linspace(0, 4, _STEPS):
+        shares = np.clip(stated + scale * gaps, 0.5e-3, 1 - 0.5e-3)
+        drawn = generator.multinomial(len(right), counts / len(right), size=resamples)
+        errors = np.abs(generator.binomial(drawn, shares) - drawn * stated).sum(axis=1) / len(right)
+        low, high = np.percentile(errors, [tail, 100 - tail])
+        truth = float((counts * np.abs(shares - stated)).sum()) / len(right)
+        if low <= seen <= high:
+            kept.append(truth)
+        if low > seen:
+            break
+    return Interval(low=min(kept), high=max(kept)) if kept else Interval(low=0.0, high=max(seen, 1 / len(right)))
+
+
+def _variance_of_sum(own: NDArray[np.float64]) -> float:
+    return float(len(own) * own.var(ddof=1)) if len(own) > 1 else 0.0
+
+
+def _unseen(losses: NDArray[np.float64], largest: float) -> float:
+    """All losses are alike: the rule of three says how often another one may still come."""
+    return min(largest, float(losses.mean()) + largest * 3 / len(losses))
