@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from budwood import ensembling
 from budwood.ensemble_report import is_ensemble, write_ensemble_report
 from budwood.ensembling import combine
 from budwood.errors import IntegrityError, Interrupted, LeakError, SettingsError, SplitError, UsageError
@@ -18,7 +17,7 @@ from budwood.evaluation.predictions import Predictions
 from budwood.export.bundle import load
 from budwood.files import read_json, write_json
 from budwood.member_training import fit_members, member_recipes
-from budwood.members import open_members
+from budwood.members import choosing_answers, open_members
 from budwood.pipeline import fit
 from budwood.recipe import EnsembleSpec, Recipe, load_recipe, parse_recipe
 from budwood.runs import Run, RunDir
@@ -180,10 +179,10 @@ def test_out_of_fold_answers_are_chosen_by_without_the_test_part(runs: tuple[Pat
             paths=tuple(path for part in both for path in part.paths),
         )
         members.append(replace(member, cross_validated=pooled))
-    _, first, chosen_on = ensembling._choosing_answers(members)
+    _, first, chosen_on = choosing_answers(members)
     assert set(first.paths) == set(members[0].val.paths)
     assert chosen_on.startswith("out-of-fold answers")
-    _, first, chosen_on = ensembling._choosing_answers([members[0], replace(members[1], cross_validated=None)])
+    _, first, chosen_on = choosing_answers([members[0], replace(members[1], cross_validated=None)])
     assert (first.paths, chosen_on) == (members[0].val.paths, "the validation part")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from budwood.errors import SettingsError, UsageError
 from budwood.recipe import TINY_BACKBONE, PredictSpec, Recipe, load_recipe, parse_recipe, shrink
-from budwood.recipes import own_recipes, packaged_recipes, read_recipe
+from budwood.recipes import own_recipes, read_recipe
 
 
 def test_the_defaults_are_a_valid_recipe_and_come_back_from_their_text() -> None:

@@ -20,7 +20,6 @@ SAMPLE = {
     "a1-convnext-large-clr",  # a share of the layers frozen, cyclical rate, BatchNorm, dropout on the input
     "a1-smote",  # a sweep of a solved head, on folds
     "a2-efficientnet-staged-100-1",  # three stages
-    "a2-xception",  # a sweep over what is frozen
     "a3-zero-input",  # a net that sees nothing
 }
 NEEDED = {"a1-smote": "imblearn", "a3-tuner": "optuna"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from budwood.data.decode import decode_file
 from budwood.data.scan import scan
 from budwood.errors import IntegrityError, SettingsError, UsageError
 from budwood.evaluation.predictions import Predictions
@@ -80,7 +82,7 @@ def test_a_cascade_is_compared_with_a_plain_model_on_the_same_pictures(runs: dic
 def test_a_detector_comes_back_from_its_run_and_scores_as_it_did(runs: dict[str, Run], photos: Path) -> None:
     run = runs["one-class"]
     detector = load_detector(run.path)
-    images = [np.asarray(Image.open(photos / path).convert("RGB")) for path in run.predictions.paths]
+    images = [decode_file(photos / path).image for path in run.predictions.paths]
     judged = detector.scores(images) > detector.threshold
     assert judged.tolist() == (run.predictions.predicted == 1).tolist()
     assert detector.normal == classes_of(photos)[0]
@@ -89,8 +91,6 @@ def test_a_detector_comes_back_from_its_run_and_scores_as_it_did(runs: dict[str,
 
 
 def test_a_detector_that_was_changed_is_refused(photos: Path, runs: dict[str, Run], tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "detector"
     shutil.copytree(runs["one-class"].path / "system" / "detector", copy)
     facts = copy / "detector.json"
@@ -103,7 +103,8 @@ def test_synthesis_leaves_a_sheet_for_each_epoch_and_pictures_that_budwood_reads
     run = runs["synthesis"]
     sheets = sorted((run.path / "system" / "sheets").iterdir())
     assert [sheet.name for sheet in sheets] == ["epoch-0001.png", "epoch-0002.png"]
-    assert Image.open(sheets[0]).size[0] > 500
+    with Image.open(sheets[0]) as sheet:
+        assert sheet.size[0] > 500
     catalog = scan(run.path / "system" / "painted.npz")
     assert set(catalog.counts().values()) == {8}
     arms = run.metrics["synthesis"]["arms"]
@@ -169,25 +170,3 @@ def test_options_of_a_single_classifier_are_refused(photos: Path, tmp_path: Path
     recipe = load_recipe("probe", overrides=["system=synthesis"], tiny=True)
     with pytest.raises(UsageError, match=f"--{next(iter(option))} is for a single classifier"):
         fit(photos, recipe=recipe, out=tmp_path / "run", threads=1, **option)
-
-
-def test_hostile_class_names_stay_text_on_the_page(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    names = ["<script>alert(1)<", "\u202egpj", 'x" onload="y']
-    for k, name in enumerate(names):
-        for i in range(12):
-            (tmp_path / "p" / name).mkdir(parents=True, exist_ok=True)
-            pixels = (generator.integers(0, 60, (24, 24, 3)) + 60 * k).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "p" / name / f"{i}.png")
-    run = fit(
-        tmp_path / "p",
-        recipe="probe",
-        overrides=["system=synthesis", "synthesis.epochs=1"],
-        tiny=True,
-        out=tmp_path / "run",
-        threads=1,
-    )
-    text = run.report.read_text(encoding="utf-8")
-    assert "<script" not in text
-    assert 'x" onload' not in text
-    assert "\u202e" not in text

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from budwood.bundling import tell_scores
 from budwood.data.loader import PixelSet
 from budwood.errors import IntegrityError, SettingsError
 from budwood.evaluation.baselines import majority_class
@@ -21,11 +22,12 @@ from budwood.evaluation.calibrate import Calibration, apply_temperature, fit_cal
 from budwood.evaluation.class_tree import ClassTree
 from budwood.evaluation.compare import paired_difference
 from budwood.evaluation.intervals import wilson
-from budwood.evaluation.metrics import summarise
+from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.experiment import Experiment, looked, relabelled
 from budwood.export.bundle import Bundle, load, write_bundle
 from budwood.export.bundle_facts import BundleFacts
+from budwood.export.golden import golden_form, write_golden
 from budwood.export.members import write_joined
 from budwood.files import write_json
 from budwood.test_lock import Looks
@@ -73,7 +75,8 @@ def run_cascade(experiment: Experiment) -> None:
         replace(answers, probs=apply_temperature(answers.probs, calibration.temperature))
         for answers in (val, _labelled(experiment, tree, decided, "test"))
     )
-    _write_joined(experiment, tree, decided, calibration=calibration, test=test)
+    shipped = _write_joined(experiment, tree, decided, calibration=calibration, test=test)
+    _complete(experiment, shipped, summarise(test, seed=recipe.seed))
     for name, answers in (("test", test), ("val", val), ("test-single", single_test)):
         answers.save(run.predictions(name))
     write_json(run.metrics, _scores(experiment, tree, decided, looks=looks, val=val, test=test, single=single_test))
@@ -124,7 +127,7 @@ def _labelled(experiment: Experiment, tree: ClassTree, decided: list[_Decided], 
 
 def _write_joined(
     experiment: Experiment, tree: ClassTree, decided: list[_Decided], *, calibration: Calibration, test: Predictions
-) -> None:
+) -> Bundle:
     """Write the bundle that ships, and see that it answers as what was scored.
 
     Raises:
@@ -141,15 +144,22 @@ def _write_joined(
     )
     names = [decision.labels[0] for decision in tree.decisions]
     bundle = write_joined(experiment.run.bundle, [each.bundle for each in decided], facts, names=names)
-    records = experiment.catalog.records
-    some = [records[i] for i in experiment.split.parts["test"][:_CHECKED]]
-    images = [experiment.dataset.store.fetch(experiment.catalog, record) for record in some]
+    images = experiment.images("test", limit=_CHECKED)
     away = float(np.abs(bundle.predict_images(images) - test.probs[: len(images)]).max())
     if away > _TOLERANCE:
         raise IntegrityError(
             f"the cascade's bundle differs by {away:.3g} from the answers that were scored (at most {_TOLERANCE:g} was"
             " expected): the pictures or their cache were changed during the run; run it again with --overwrite"
         )
+    return bundle
+
+
+def _complete(experiment: Experiment, bundle: Bundle, metrics: Metrics) -> None:
+    """Golden pictures of the validation part, and the scores, for the bundle and its card."""
+    images = [golden_form(image) for image in experiment.images("val", limit=experiment.recipe.export.golden)]
+    if images:
+        write_golden(bundle.folder, images, bundle.predict_images(images))
+    tell_scores(bundle, metrics)
 
 
 def _scores(

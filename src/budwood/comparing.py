@@ -127,13 +127,13 @@ def open_run(path: str | Path) -> ComparedRun:
             f" Finish the run: budwood fit ... --out {run.path} --resume"
         )
     metrics = read_json(run.metrics)
-    counted = metrics.get("looks")
+    counted = metrics.get("test_looks")
     return ComparedRun(
         path=run.path,
         recipe=parse_recipe(run.recipe.read_text(encoding="utf-8"), source=str(run.recipe)),
         predictions=Predictions.load(run.predictions("test")),
         test=_fingerprint(run),
-        looks=int(counted["number"]) if isinstance(counted, dict) else None,
+        looks=int(counted) if counted is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from budwood import machine
 from budwood.ensemble_report import write_ensemble_report
 from budwood.errors import IntegrityError, OutputError
 from budwood.evaluation.calibrate import Calibration, apply_temperature, fit_calibration
+from budwood.evaluation.calibration_score import calibration_scores
 from budwood.evaluation.joining import Joining, JoinMethod, align_tables, choose_joining, held_out_answers
 from budwood.evaluation.joining_fits import Table
 from budwood.evaluation.joining_score import EnsembleScore, score_ensemble
@@ -30,7 +31,7 @@ from budwood.export.bundle import load
 from budwood.export.bundle_facts import read_facts
 from budwood.export.members import write_ensemble
 from budwood.files import read_json, unescape_name, write_json, write_text
-from budwood.members import MemberRun, open_members
+from budwood.members import MemberRun, choosing_answers, open_members
 from budwood.opening import Journal, command_line, new_run_path, opened_run
 from budwood.recipe import EnsembleSpec, Recipe
 from budwood.runs import Run, RunDir, StepTime
@@ -90,26 +91,14 @@ def join(
     for member in members:
         if member.metrics.get("refit"):
             told(Warned(text=f"{member.name}: the model that was scored is joined, not the one refitted on all parts"))
-    tables, first, chosen_on = _choosing_answers(members)
-    targets = np.asarray(first.targets)
-    joining = choose_joining(tables, targets, method=recipe.ensemble.method, seed=recipe.seed)
-    held_out = replace(first, probs=held_out_answers(joining.method, tables, targets, seed=recipe.seed))
-    calibration = fit_calibration(held_out, fitted_on=f"{chosen_on}, by which members and weights were chosen, too")
+    choice = _choose(members, recipe)
     looks = _count_look(run, members, recipe, listen=told)
-    val, test, score = _judge(members, joining, tables, first, calibration=calibration, seed=recipe.seed)
+    val, test, score = _judge(members, choice, seed=recipe.seed)
     val.save(run.predictions("val"))
     test.save(run.predictions("test"))
     metrics = summarise(test, seed=recipe.seed)
-    write_ensemble(
-        run.bundle,
-        [members[i].run.judged_bundle() for i in joining.members],
-        joining.how,
-        training=_training(members[0], recipe),
-        versions=machine.versions(),
-        names=[members[i].name for i in joining.members],
-        calibration=calibration,
-        split=fingerprint_of_test_part(members[0].split, members[0].catalog),
-        metrics={"test": metrics.to_dict(), "note": score.words},
+    _write_bundle(
+        run, members, recipe, choice, {"test": metrics.to_dict(), "note": f"Against a member: {score.words}."}
     )
     _check_bundle(run, members[0], test, listen=told)
     write_json(
@@ -117,25 +106,55 @@ def join(
         {
             "test": metrics.to_dict(),
             "validation": summarise(val, seed=recipe.seed).to_dict(),
-            "selection": [_selection(joining, chosen_on=chosen_on)],
+            "selection": [_selection(choice)],
             "baselines": members[0].metrics["baselines"],
             "refit": False,
             "scored": "bundle",
+            "calibration": calibration_scores(choice.calibration, test),
             **_looked(looks, test),
-            "ensemble": {
-                "seed": recipe.seed,
-                "chosen_on": chosen_on,
-                "accuracy": float((held_out.predicted == targets).mean()),
-                "words": score.words,
-                "joining": joining.to_dict(),
-                "score": score.to_dict(),
-                "members": [_described(member) for member in members],
-            },
+            "ensemble": _described(members, choice, score, seed=recipe.seed),
         },
     )
     told(StepFinished(step="ensemble", seconds=time.perf_counter() - start, note=score.words))
     write_ensemble_report(run)
     journal.write("done", step="report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """How to join, and by what: the members' answers ``tables [M, N, K]``, and the joined ones, each held out."""
+
+    joining: Joining
+    calibration: Calibration
+    tables: Table
+    held_out: Predictions
+    chosen_on: str
+
+
+def _choose(members: Sequence[MemberRun], recipe: Recipe) -> _Choice:
+    tables, first, chosen_on = choosing_answers(members)
+    targets = np.asarray(first.targets)
+    joining = choose_joining(tables, targets, method=recipe.ensemble.method, seed=recipe.seed)
+    held_out = replace(first, probs=held_out_answers(joining.method, tables, targets, seed=recipe.seed))
+    calibration = fit_calibration(held_out, fitted_on=f"{chosen_on}, by which members and weights were chosen, too")
+    return _Choice(joining=joining, calibration=calibration, tables=tables, held_out=held_out, chosen_on=chosen_on)
+
+
+def _write_bundle(
+    run: RunDir, members: Sequence[MemberRun], recipe: Recipe, choice: _Choice, metrics: dict[str, Any]
+) -> None:
+    asked = [members[i] for i in choice.joining.members]
+    write_ensemble(
+        run.bundle,
+        [member.run.judged_bundle() for member in asked],
+        choice.joining.how,
+        training=_training(members[0], recipe),
+        versions=machine.versions(),
+        names=[member.name for member in asked],
+        calibration=choice.calibration,
+        split=fingerprint_of_test_part(members[0].split, members[0].catalog),
+        metrics=metrics,
+    )
 
 
 def _noted(run: RunDir, journal: Journal, listen: Listener) -> Listener:
@@ -160,48 +179,20 @@ def _take_over(run: RunDir, first: MemberRun) -> None:
     write_json(run.environment, {**environment, "versions": machine.versions()})
 
 
-def _choosing_answers(members: Sequence[MemberRun]) -> tuple[Table, Predictions, str]:
-    """What is chosen by: out-of-fold answers where all members have them (but for the test part), else validation."""
-    names = [member.name for member in members]
-    pooled = [member.cross_validated for member in members if member.cross_validated is not None]
-    if len(pooled) < len(members):
-        return (*align_tables([member.val for member in members], names=names), "the validation part")
-    unseen = set(members[0].test.paths)
-    kept = [_without(answers, unseen) for answers in pooled]
-    return (*align_tables(kept, names=names), "out-of-fold answers, the test part left out")
-
-
-def _without(answers: Predictions, paths: set[str]) -> Predictions:
-    rows = np.array([path not in paths for path in answers.paths])
-    return Predictions(
-        probs=answers.probs[rows],
-        targets=None if answers.targets is None else answers.targets[rows],
-        paths=tuple(path for path in answers.paths if path not in paths),
-        classes=answers.classes,
-    )
-
-
 def _judge(
-    members: Sequence[MemberRun],
-    joining: Joining,
-    chosen_by: Table,
-    first: Predictions,
-    *,
-    calibration: Calibration,
-    seed: int,
+    members: Sequence[MemberRun], choice: _Choice, *, seed: int
 ) -> tuple[Predictions, Predictions, EnsembleScore]:
     """The ensemble's answers to validation and test part, and its score beside its members'."""
-    names = [member.name for member in members]
+    names, joining = [member.name for member in members], choice.joining
     joined = []
     for part in ([member.val for member in members], [member.test for member in members]):
         tables, own = align_tables(part, names=names)
-        probs = apply_temperature(joining.answer(tables), calibration.temperature)
-        joined.append(replace(own, probs=probs))
+        joined.append(replace(own, probs=apply_temperature(joining.answer(tables), choice.calibration.temperature)))
     weights = dict(zip(joining.members, joining.how.weights or [None] * len(joining.members), strict=True))
     score = score_ensemble(
         joined[1],
         members=[member.test for member in members],
-        chosen_by=[replace(first, probs=table) for table in chosen_by],
+        chosen_by=[replace(choice.held_out, probs=table) for table in choice.tables],
         names=names,
         used=[i in joining.members for i in range(len(members))],
         weights=[weights.get(i) for i in range(len(members))],
@@ -235,8 +226,7 @@ def _count_look(run: RunDir, members: Sequence[MemberRun], recipe: Recipe, *, li
 def _looked(looks: Looks | None, test: Predictions) -> dict[str, Any]:
     if looks is None:
         return {}
-    right = float((test.predicted == test.targets).mean())
-    return {"test_looks": looks.number, "looks": looks.words(pictures=len(test), accuracy=right)}
+    return {"test_looks": looks.number, "looks": looks.words(pictures=len(test), accuracy=_accuracy(test))}
 
 
 def _training(first: MemberRun, recipe: Recipe) -> dict[str, Any]:
@@ -245,18 +235,31 @@ def _training(first: MemberRun, recipe: Recipe) -> dict[str, Any]:
     return {**known, "recipe": recipe.name, "seed": recipe.seed}
 
 
-def _selection(joining: Joining, *, chosen_on: str) -> dict[str, Any]:
-    taken = next(tried for tried in joining.tried if tried.method == joining.method)
+def _selection(choice: _Choice) -> dict[str, Any]:
+    joining = choice.joining
     return {
         "name": f"{len(joining.members)} models joined by {joining.method}",
-        "accuracy": taken.accuracy,
+        "accuracy": _accuracy(choice.held_out),
         "deviation": None,
-        "kind": f"on {chosen_on}; used to choose members and weights, so it is optimistic",
+        "kind": f"on {choice.chosen_on}; used to choose members and weights, so it is optimistic",
     }
 
 
-def _described(member: MemberRun) -> dict[str, Any]:
-    return {"name": member.name, "recipe": member.recipe, "run": str(member.run.path.resolve())}
+def _described(members: Sequence[MemberRun], choice: _Choice, score: EnsembleScore, *, seed: int) -> dict[str, Any]:
+    """What metrics.json holds of an ensemble, and its page shows."""
+    return {
+        "seed": seed,
+        "chosen_on": choice.chosen_on,
+        "accuracy": _accuracy(choice.held_out),
+        "words": score.words,
+        "joining": choice.joining.to_dict(),
+        "score": score.to_dict(),
+        "members": [{"name": m.name, "recipe": m.recipe, "run": str(m.run.path.resolve())} for m in members],
+    }
+
+
+def _accuracy(answers: Predictions) -> float:
+    return float((answers.predicted == answers.targets).mean())
 
 
 def _check_bundle(run: RunDir, first: MemberRun, test: Predictions, *, listen: Listener) -> None:

@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from budwood import machine
+from budwood.bundling import run_facts
 from budwood.data.ledger import write_catalog
 from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog
 from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
-from budwood.errors import OutputError, UsageError
+from budwood.errors import OutputError, SettingsError
 from budwood.evaluation.metrics import Metrics
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepAdvanced, StepFinished, StepStarted, Warned
@@ -38,7 +40,7 @@ from budwood.prepare import Dataset, make_splits, open_pixels, part_of, read_pho
 from budwood.recipe import Recipe
 from budwood.runs import RunDir, StepTime
 from budwood.seeding import record_key
-from budwood.test_lock import Looks, count_look, fingerprint_of_test_part
+from budwood.test_lock import Looks, count_look
 from budwood.train.autoencode import Shown
 from budwood.train.epoch_keeper import EpochKeeper
 from budwood.train.freezing import refuse_unknown_blocks
@@ -81,6 +83,11 @@ class Experiment:
         """The pictures of ``train``, ``val`` or ``test``."""
         return part_of(self.pixels, self.split.parts[name])
 
+    def images(self, name: str, *, limit: int) -> list[NDArray[np.uint8]]:
+        """The first pictures ``[H, W, 3]`` of a part, as they were decoded and stored."""
+        records = [self.catalog.records[i] for i in self.split.parts[name][:limit]]
+        return [self.dataset.store.fetch(self.catalog, record) for record in records]
+
     def small(self, size: int) -> PixelSet:
         """All usable pictures, whole, at another side in pixels."""
         preprocess = Preprocess(size=size, store_side=self.dataset.store.side)
@@ -102,21 +109,9 @@ class Experiment:
         return EpochKeeper(self.run.checkpoints / name, identity=identity, listen=self.listen)
 
     def facts(self, trainer: Trainer | None = None) -> BundleFacts:
-        """What a bundle of a classifier that ``trainer`` (the experiment's own) trains says about itself."""
-        trainer = trainer or self.trainer
-        return BundleFacts(
-            spec=self.recipe.model.model_copy(update={"backbone": trainer.backbone.architecture}),
-            classes=trainer.dataset.catalog.classes,
-            preprocess=trainer.source.preprocess,
-            views=trainer.views.predict,
-            training={
-                "recipe": self.recipe.name,
-                "seed": self.recipe.seed,
-                "catalog": self.catalog.fingerprint,
-            },
-            versions=machine.versions(),
-            split=fingerprint_of_test_part(self.split, self.catalog),
-        )
+        """What a bundle of a classifier says about itself; ``trainer``: one of `relabelled`, with other classes."""
+        facts = run_facts(self.trainer, self.split)
+        return facts if trainer is None else replace(facts, classes=trainer.dataset.catalog.classes)
 
     @contextmanager
     def evaluating(self, pictures: int) -> Iterator[Callable[[int], None]]:
@@ -215,6 +210,8 @@ def _prepared(
     photos: Path, recipe: Recipe, run: RunDir, chosen: Chosen, *, split_file: Path | None, listen: Listener
 ) -> Experiment:
     """Read, look, clean, split and open, as `pipeline.fit` does; what was found and decided is in the run's folder."""
+    if recipe.predict.views == "tuned":
+        raise SettingsError(f'predict.views = "tuned" is for a single classifier, not for system = "{recipe.system}"')
     torch.manual_seed(recipe.seed)  # for weights that are asked to be random
     backbone = open_backbone(recipe.model)
     refuse_unknown_blocks(recipe.train, backbone)
@@ -234,8 +231,6 @@ def _prepared(
         dataset = with_opinion(dataset, opinion, recipe, listen=listen)
     write_json(run.findings, findings_to_json(dataset))
     dataset, splits = make_splits(dataset, recipe, split_file, listen=listen)
-    if len(splits) > 1:
-        raise UsageError(f"system {recipe.system} is scored on one test part: drop the folds")
     write_catalog(dataset.ledger(splits[0]), run.catalog)
     write_split(splits[0], dataset.catalog, run.split)
     arithmetic = [chosen.arithmetic, machine.versions()]

@@ -69,6 +69,8 @@ def explain_run(
     Returns:
         The controls, where they were made.
     """
+    if not len(answers):
+        return None
     begun = time.perf_counter()
     asked = _Asked(pixels=pixels, answers=answers)
     beholder = Beholder(bundle)

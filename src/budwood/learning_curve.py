@@ -97,7 +97,7 @@ def learning_curve(
 def _trained(
     trainer: Trainer, train: PixelSet, val: PixelSet, *, sizes: Sequence[float], repeats: int
 ) -> tuple[list[set[int]], list[list[NDArray[np.bool_]]]]:
-    """For each size the numbers of pictures that its repeats had, and whether each named each picture of ``val`` right."""
+    """For each size the numbers of pictures that its repeats had, and whether each named ``val``'s pictures right."""
     clock = time.perf_counter()
     trainer.listen(StepStarted(step=_STEP, total=len(sizes) * repeats, unit="trainings"))
     counts: list[set[int]] = [set() for _ in sizes]
@@ -110,10 +110,9 @@ def _trained(
             trainer.listen(event)
 
     for repeat in range(repeats):
-        own = replace(
-            trainer, listen=hear, recipe=trainer.recipe.model_copy(update={"seed": trainer.recipe.seed + repeat})
-        )
-        for number, part in enumerate(nested_parts(train, trainer.dataset, sizes, seed=trainer.recipe.seed + repeat)):
+        seed = trainer.recipe.seed + repeat
+        own = replace(trainer, listen=hear, recipe=trainer.recipe.model_copy(update={"seed": seed}))
+        for number, part in enumerate(nested_parts(train, trainer.dataset, sizes, seed=seed)):
             trained = own.train(part, val, name=f"size-{number}-{repeat}")
             right[number].append(_answers(own, trained.model, val).argmax(axis=1) == val.labels)
             counts[number].add(len(part))

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from budwood.data.ledger import read_catalog
 from budwood.data.records import Catalog
 from budwood.data.split_file import read_split
 from budwood.data.split_nouns import Split
 from budwood.errors import IntegrityError, LeakError, SplitError, UsageError
+from budwood.evaluation.joining import align_tables
+from budwood.evaluation.joining_fits import Table
 from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json
 from budwood.runs import RunDir
@@ -91,6 +95,27 @@ def refuse_other_split(first: MemberRun, other: MemberRun) -> None:
                 f"the {what} parts of {first.name} and {other.name} differ in {differ} pictures; an ensemble is chosen"
                 f" and scored on pictures that all members left out: {advice}"
             )
+
+
+def choosing_answers(members: Sequence[MemberRun]) -> tuple[Table, Predictions, str]:
+    """What is chosen by: out-of-fold answers where all members have them (but for the test part), else validation."""
+    names = [member.name for member in members]
+    pooled = [member.cross_validated for member in members if member.cross_validated is not None]
+    if len(pooled) < len(members):
+        return (*align_tables([member.val for member in members], names=names), "the validation part")
+    unseen = set(members[0].test.paths)
+    kept = [_without(answers, unseen) for answers in pooled]
+    return (*align_tables(kept, names=names), "out-of-fold answers, the test part left out")
+
+
+def _without(answers: Predictions, paths: set[str]) -> Predictions:
+    rows = np.array([path not in paths for path in answers.paths])
+    return Predictions(
+        probs=answers.probs[rows],
+        targets=None if answers.targets is None else answers.targets[rows],
+        paths=tuple(path for path in answers.paths if path not in paths),
+        classes=answers.classes,
+    )
 
 
 def _open(path: Path, *, name: str) -> MemberRun:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from budwood.bundling import tell_scores, write_calibrated
 from budwood.errors import SettingsError
 from budwood.evaluation.baselines import majority_class
-from budwood.evaluation.calibrate import apply_temperature, fit_calibration
 from budwood.evaluation.compare import Comparison, paired_difference
 from budwood.evaluation.metrics import summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.variety import NEAREST, Features, Variety, class_variety, likeness
 from budwood.experiment import Experiment, looked
-from budwood.export.bundle import Bundle, load, write_bundle
+from budwood.export.bundle import Bundle
 from budwood.files import write_bytes, write_json
 from budwood.models.build import Classifier
 from budwood.models.generator import Generator
@@ -35,6 +35,7 @@ from budwood.train.adversarial import GameResult, GameRow, fixed_noise, paint, p
 from budwood.train.features import frozen_features
 from budwood.train.heads import Weighing, fit_head
 from budwood.train.predict import loss_and_accuracy
+from budwood.trained import Trained
 
 SHEETS_NAME, PAINTED_NAME = "sheets", "painted.npz"
 REAL, BOTH, PAINTED = "real pictures", "real and painted pictures", "painted pictures alone"
@@ -88,20 +89,16 @@ def run_synthesis(experiment: Experiment) -> None:
     features = {part: experiment.trainer.frozen.features(experiment.part(part)) for part in ("train", "val")}
     arms = [_arm(experiment, name, features, painted) for name in (REAL, BOTH, PAINTED)]
 
-    write_bundle(run.bundle, arms[0].model, experiment.facts())
-    with experiment.evaluating(len(experiment.part("val"))) as advance:
-        val = experiment.answers(load(run.bundle), "val", advance)
-    calibration = fit_calibration(val, fitted_on="the validation part")
-    facts = replace(experiment.facts(), calibration=calibration)
-    write_bundle(run.bundle, arms[0].model, facts)
-    shipped = load(run.bundle)
+    kept = Trained(model=arms[0].model, head=None, fits=())
+    shipped, held = write_calibrated(run.bundle, kept, experiment.trainer, (experiment.split,), experiment.pixels)
     looks = experiment.count_look()
     bundles = [shipped, *(Bundle(Path(), experiment.facts(), arm.model) for arm in arms[1:])]
     with experiment.evaluating(len(bundles) * len(experiment.part("test"))) as advance:
         tests = [experiment.answers(bundle, "test", advance) for bundle in bundles]
-    replace(val, probs=apply_temperature(val.probs, calibration.temperature)).save(run.predictions("val"))
+    held.val.save(run.predictions("val"))
     for name, answers in zip(("test", "test-both", "test-painted"), tests, strict=True):
         answers.save(run.predictions(name))
+    tell_scores(shipped, summarise(tests[0], seed=recipe.seed))
     write_json(run.metrics, _metrics(experiment, arms, tests, game=game, variety=variety, looks=looks))
     write_json(run.training, {"preprocess": experiment.trainer.source.preprocess.to_dict(), **experiment.environment})
 

@@ -42,7 +42,7 @@ def write_system_report(run: RunDir) -> None:
         quiet=tuple(quiet),
         facts=(
             (str(test["num_pictures"]), "test pictures"),
-            (f"{status['seconds'] / 60:.1f}", "minutes"),
+            (f"{sum(step['seconds'] for step in status['steps']) / 60:.1f}", "minutes"),
             (recipe.name, "recipe"),
             (str(recipe.seed), "seed"),
             *(((str(metrics["test_looks"]), "looks at this test part"),) if looks else ()),
@@ -75,8 +75,8 @@ def _cascade(run: RunDir, recipe: Recipe, metrics: dict[str, Any]) -> _Built:
     lead = f"{estimate_text(test['accuracy'])} by a cascade: {verdict} one plain model, {plain}."
     gain = against["accuracy"]
     quiet = [
-        f"Difference on the same {against['num_pictures']} pictures: {points_text(gain)}; {against['only_b']} were"
-        f" named right by the cascade only, {against['only_a']} by the plain model only (p = {against['mcnemar_p']:.2g}).",
+        f"Difference on the same {against['num_pictures']} pictures: {points_text(gain)}. Named right by the cascade"
+        f" only: {against['only_b']}; by the plain model only: {against['only_a']} (p = {against['mcnemar_p']:.2g}).",
         f"Decisions: {found['words']}.",
     ]
     rows = []

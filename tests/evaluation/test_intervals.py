@@ -1,19 +1,10 @@
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from budwood.evaluation.intervals import Interval, stratified_bootstrap, wilson, wilson_f1
-
-
-def recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[R, K, K]`` to ``[R, K]``."""
-    return np.diagonal(confusion, axis1=-2, axis2=-1) / np.maximum(confusion.sum(axis=-1), 1)
+from budwood.evaluation.intervals import Interval, score_interval, wilson, wilson_f1
 
 
 @st.composite
@@ -84,46 +75,10 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
 def test_a_level_is_a_share(level: float) -> None:
     with pytest.raises(ValueError, match=r"such as 0\.95"):
         wilson(1, 2, level)
-    with pytest.raises(ValueError, match=r"such as 0\.95"):
-        stratified_bootstrap(np.eye(2, dtype=np.int64), recalls, level=level)
 
 
-def test_bootstrap_of_a_recall_is_the_binomial_interval() -> None:
-    confusion = np.array([[70, 30], [40, 160]])
-    found = stratified_bootstrap(confusion, recalls, resamples=4000)
-    for interval, share, n in zip(found, (0.7, 0.8), (100, 200), strict=True):
-        half = 1.96 * math.sqrt(share * (1 - share) / n)
-        assert interval.low == pytest.approx(share - half, abs=0.02)
-        assert interval.high == pytest.approx(share + half, abs=0.02)
-
-
-def test_each_resample_keeps_the_number_of_pictures_of_each_class() -> None:
-    confusion = np.array([[3, 2, 0], [0, 0, 0], [1, 1, 5]])
-    seen = []
-
-    def keep(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        seen.append(drawn)
-        return recalls(drawn)
-
-    stratified_bootstrap(confusion, keep, resamples=200)
-    drawn = np.concatenate(seen)
-    assert drawn.shape == (200, 3, 3)
-    assert (drawn.sum(axis=-1) == confusion.sum(axis=-1)).all()
-
-
-def test_bootstrap_is_the_same_for_the_same_seed_only() -> None:
-    confusion = np.array([[17, 5], [4, 11]])
-    assert stratified_bootstrap(confusion, recalls, seed=1) == stratified_bootstrap(confusion, recalls, seed=1)
-    assert stratified_bootstrap(confusion, recalls, seed=1) != stratified_bootstrap(confusion, recalls, seed=2)
-
-
-def test_bootstrap_in_pieces_draws_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    confusion = np.array([[17, 5], [4, 11]])
-    whole = stratified_bootstrap(confusion, recalls)
-    monkeypatch.setattr("budwood.evaluation.intervals._CELLS_AT_ONCE", 4 * 64)
-    assert stratified_bootstrap(confusion, recalls) == whole
-
-
-def test_bootstrap_refuses_no_resamples() -> None:
-    with pytest.raises(ValueError, match="expected at least 1"):
-        stratified_bootstrap(np.eye(2, dtype=np.int64), recalls, resamples=0)
+@given(st.floats(0, 1), st.floats(1, 1e6), st.floats(0.5, 5))
+def test_a_score_interval_holds_its_share_and_narrows_with_more_pictures(share: float, n: float, z: float) -> None:
+    few, many = score_interval(share, n, quantile=z), score_interval(share, 4 * n, quantile=z)
+    assert 0 <= few.low <= share <= few.high <= 1
+    assert many.width <= few.width + 1e-12

@@ -242,7 +242,7 @@ def _judging(answers: Predictions) -> JudgingView:
 
 
 def _why(answers: Predictions, picture: Callable[[int, int], Picture]) -> WhyView:
-    controls = judge_controls(answers, [(control, answers) for control in CONTROLS], part="validation")
+    controls = judge_controls(answers, [(control, answers) for control in CONTROLS[1:2]], part="validation")
 
     def mapped(row: int) -> MappedPicture:
         assert answers.targets is not None

@@ -64,7 +64,7 @@ def test_plots_are_drawn_for_few_and_many_classes(classes: tuple[str, ...], make
         judging_plots.reliability_plot(found.bins),
         judging_plots.risk_plot(found.risks),
         *judging_plots.rank_plots(found.curves),
-        judging_plots.residual_plot(found.residuals, narrow=True),
+        judging_plots.residual_plot(found.residuals),
     ):
         assert text.startswith("<svg")
         assert len(text) < 400_000

@@ -1,16 +1,15 @@
 """The decode-once store: pictures are decoded in the scan, reduced, and kept as raw bytes for later steps.
 
-``pixels.u8`` and ``planes.u8`` only grow; ``index.bin`` is replaced as a whole. A store that does not fit its index
-is begun anew. Pictures are checked against their digest whenever they are read and planes against a sum; so the data
-need not be synced to the disk. Pictures of deleted files stay until the cache folder is cleared. Nothing here is
-random, and nothing augments.
+``pixels.u8`` and ``planes.u8`` only grow (`store_files.py`); ``index.bin`` is replaced as a whole. A store that does
+not fit its index is begun anew. Pictures are checked against their digest whenever they are read and planes against a
+sum; so the data need not be synced to the disk. Pictures of deleted files stay until the cache folder is cleared.
+Nothing here is random, and nothing augments.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +37,8 @@ from budwood.data.picture_index import (
 from budwood.data.planes import PLANE_SIDE, look_digest, luma_plane, pixel_digest
 from budwood.data.preprocess import reduce_to
 from budwood.data.records import Catalog, ImageRecord
-from budwood.errors import DataError, IntegrityError, OutputError
+from budwood.data.store_files import StoreFiles
+from budwood.errors import DataError, IntegrityError
 from budwood.files import escape_name, unescape_name
 
 __all__ = ["Found", "PictureStore", "pixel_digest"]
@@ -73,14 +73,12 @@ class PictureStore:
         folder = Path(folder)
         self.folder = folder
         self.side = side
-        with self._disk():
-            folder.mkdir(parents=True, exist_ok=True)
-        self._reader = f"Pillow {PIL.__version__} {bool(importlib.util.find_spec('pillow_heif'))}"
         self._guard = threading.RLock()
+        self._files = StoreFiles(folder, guard=self._guard)
+        self._reader = f"Pillow {PIL.__version__} {bool(importlib.util.find_spec('pillow_heif'))}"
         self._lock = FileLock(folder / LOCK_NAME)
-        self._seen = self._identity()
+        self._seen = self._files.identity()
         self._index = load_index(folder, side=side, reader=self._reader) or PictureIndex()
-        self._maps: dict[str, NDArray[np.uint8]] = {}
         self._damaged: set[bytes] = set()
         self._depth = 0
         self._changed = False
@@ -99,7 +97,7 @@ class PictureStore:
             if self._depth:
                 yield
                 return
-            with self._disk():
+            with self._files.disk():
                 self._lock.acquire()
             self._depth += 1
             try:
@@ -157,7 +155,7 @@ class PictureStore:
         if number is None:
             raise IntegrityError(f"the picture {digest[:12]} is not in {self.folder}; scan the folder again")
         place = self._index.pictures.place(number)
-        flat = self._mapped(DATA_NAME, place.end)[place.offset : place.end]
+        flat = self._files.mapped(DATA_NAME, place.end)[place.offset : place.end]
         if len(flat) != place.end - place.offset or _checksum(flat.data, place) != place.checksum:
             self._forget(place.digest)
             raise IntegrityError(f"the picture {digest[:12]} in {self.folder} was changed; scan the folder again")
@@ -200,7 +198,7 @@ class PictureStore:
         """
         found = [self._number(record.pixel_digest) for record in records]
         numbers = np.array([-1 if number is None else number for number in found], np.intp)
-        flat = self._mapped(PLANES_NAME, self._index.pictures.count * PLANE_BYTES)
+        flat = self._files.mapped(PLANES_NAME, self._index.pictures.count * PLANE_BYTES)
         stored = flat[: len(flat) // PLANE_BYTES * PLANE_BYTES].reshape(-1, PLANE_BYTES)
         there = (numbers >= 0) & (numbers < len(stored))
         if there.all():
@@ -214,25 +212,8 @@ class PictureStore:
             planes[i] = luma_plane(self.fetch(catalog, records[i])).ravel()
         return planes.reshape(-1, PLANE_SIDE, PLANE_SIDE)
 
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(f"cannot write the picture cache {self.folder} ({reason}); free some space") from error
-
     def _number(self, digest: str) -> int | None:
         return self._index.pictures.number(bytes.fromhex(digest))
-
-    def _mapped(self, name: str, end: int) -> NDArray[np.uint8]:
-        with self._guard:
-            if name not in self._maps or len(self._maps[name]) < end:
-                try:
-                    self._maps[name] = np.asarray(np.memmap(self.folder / name, np.uint8, "r"))
-                except (OSError, ValueError):
-                    return np.empty(0, np.uint8)  # deleted or emptied under us: the caller sees too few bytes
-            return self._maps[name]
 
     def _append(self, rows: Rows, pictures: memoryview, planes: memoryview) -> None:
         """Write the pictures of these rows that are not stored yet, and their planes, then name them in the index."""
@@ -249,29 +230,15 @@ class PictureStore:
             rows = rows[fresh]
         sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES))
         # Not at the files' ends: an earlier write may have stopped half-way.
-        self._write(DATA_NAME, self._index.end, pictures)
-        self._write(PLANES_NAME, known.count * PLANE_BYTES, planes)
+        self._files.write(DATA_NAME, self._index.end, pictures)
+        self._files.write(PLANES_NAME, known.count * PLANE_BYTES, planes)
         self._index.end = known.add(rows, offset=self._index.end, plane_sums=sums)
         self._damaged.difference_update(rows["pixel_digest"].tolist())
-
-    def _write(self, name: str, offset: int, data: memoryview) -> None:
-        with self._disk(), (self.folder / name).open("r+b", buffering=0) as file:
-            file.seek(offset)
-            while data:
-                data = data[file.write(data) :]
 
     def _forget(self, digest: bytes) -> None:
         self._damaged.add(digest)
         self._changed = True
         self._index.forget(digest)
-
-    def _identity(self) -> tuple[int, int, int] | None:
-        """Tells one index file from the next."""
-        try:
-            status = (self.folder / INDEX_NAME).stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _sizes(self) -> dict[str, int]:
         return {DATA_NAME: self._index.end, PLANES_NAME: self._index.pictures.count * PLANE_BYTES}
@@ -279,41 +246,29 @@ class PictureStore:
     def _reload(self) -> None:
         """Take over what another process added; begin anew when data and index do not fit each other."""
         index: PictureIndex | None = self._index
-        seen = self._identity()
-        if seen is None or seen != self._seen or any(_size(self.folder / n) < s for n, s in self._sizes().items()):
+        seen = self._files.identity()
+        if seen is None or seen != self._seen or not self._files.hold(self._sizes()):
             index = load_index(self.folder, side=self.side, reader=self._reader)
-            self._maps.clear()
-        with self._disk():
+            self._files.let_go()
+        with self._files.disk():
             if index is None:
-                # Removed, not emptied: a process that still maps an old file keeps its pages.
-                for name in (INDEX_NAME, DATA_NAME, PLANES_NAME):
-                    (self.folder / name).unlink(missing_ok=True)
+                self._files.remove(INDEX_NAME, DATA_NAME, PLANES_NAME)
                 index, self._changed = PictureIndex(), True
             self._index = index
             for digest in self._damaged:
                 index.forget(digest)
-            for name, size in self._sizes().items():
-                (self.folder / name).touch()
-                if _size(self.folder / name) > size:
-                    os.truncate(self.folder / name, size)  # what a killed scan left behind; no index names it
+            self._files.fit_to(self._sizes())
         self._flush_at = time.monotonic() + FLUSH_SECONDS
 
     def _flush(self) -> None:
         if not self._changed:
             return
         began = time.monotonic()
-        with self._disk():
+        with self._files.disk():
             save_index(self.folder, self._index, side=self.side, reader=self._reader)
-        self._seen, self._changed = self._identity(), False
+        self._seen, self._changed = self._files.identity(), False
         ended = time.monotonic()
         self._flush_at = ended + max(FLUSH_SECONDS, 20 * (ended - began))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def _parts(data: memoryview, sizes: NDArray[np.int64], chosen: list[int]) -> memoryview:

@@ -250,7 +250,7 @@ def judge_controls(
     chance = float(counts.max()) / max(1, total)
     results = []
     for control, answers in changed:
-        found = paired_difference(whole, answers, seed=seed, resamples=_RESAMPLES)
+        found = paired_difference(_as_right(whole), _as_right(answers), seed=seed, resamples=_RESAMPLES)
         results.append(_result(control, found, whole_accuracy=right / total, chance=chance))
     return Controls(
         num_pictures=total,
@@ -259,6 +259,16 @@ def judge_controls(
         whole=right / total,
         whole_interval=wilson(right, total),
         results=tuple(results),
+    )
+
+
+def _as_right(answers: Predictions) -> Predictions:
+    """Right or wrong as two classes: the paired test of the accuracy then costs the same for any number of classes."""
+    assert answers.targets is not None
+    right = answers.predicted == answers.targets
+    probs = np.stack([~right, right], axis=1).astype(np.float32)
+    return Predictions(
+        probs=probs, targets=np.ones(len(right), np.int64), paths=answers.paths, classes=("wrong", "right")
     )
 
 

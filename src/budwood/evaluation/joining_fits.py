@@ -109,7 +109,7 @@ def stacking_out_of_fold(tables: Table, targets: Labels, *, seed: int) -> NDArra
     inside each fold would take six times as long.
     """
     paths = _held_paths(tables, targets, PENALTIES, seed=seed)
-    return paths[_best_penalty(paths, targets)]
+    return np.asarray(paths[_best_penalty(paths, targets)])
 
 
 def _held_paths(tables: Table, targets: Labels, penalties: tuple[float, ...], *, seed: int) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from budwood.evaluation.intervals import Interval, normal_quantile
 from budwood.seeding import named_generator
 
 _VALUES_AT_ONCE = 4_000_000  # of resampled pictures: 32 MB
+_NOTHING = 1e-9  # of the mean: what rounding leaves of the spread of equal losses
 _STEPS = 60  # of the scale on which the calibration error's truth is looked for
 
 
@@ -39,9 +40,10 @@ def mean_loss_interval(
     Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12.
     """
     normal_quantile(level)  # refuses a level outside 0..1
-    strata = [losses[targets == k] for k in np.unique(targets)]
+    # Sorted, so that the interval does not depend on the order of the pictures.
+    strata = [np.sort(losses[targets == k]) for k in np.unique(targets)]
     mean, error = float(losses.mean()), math.sqrt(sum(_variance_of_sum(own) for own in strata)) / len(losses)
-    if error == 0 or mean == 0:
+    if error <= _NOTHING * mean or mean == 0:
         return Interval(low=0.0, high=largest) if len(losses) < 3 else Interval(low=0.0, high=_unseen(losses, largest))
     generator = named_generator(seed, "mean_loss_interval")
     sums, variances = np.zeros(resamples), np.zeros(resamples)
@@ -54,7 +56,7 @@ def mean_loss_interval(
             if len(own) > 1:
                 variances[done : done + step] += len(own) * drawn.var(axis=1, ddof=1)
     means, errors = sums / len(losses), np.sqrt(variances) / len(losses)
-    usable = (errors > 0) & (means > 0)
+    usable = (errors > _NOTHING * means) & (means > 0)
     if not usable.any():
         return Interval(low=0.0, high=largest)
     told = (np.log(means[usable]) - math.log(mean)) * means[usable] / errors[usable]

@@ -33,7 +33,7 @@ class _Plots:
     risk: Markup
     roc: Markup
     precision_recall: Markup
-    residuals: Wide
+    residuals: Markup
     controls: Wide
     comparison: Wide
     phases: tuple[Wide, ...]
@@ -81,7 +81,7 @@ def _draw(data: ReportData) -> _Plots:
         risk=Markup(risk_plot(judging.risks) if judging and judging.risks else ""),
         roc=Markup(roc),
         precision_recall=Markup(precision_recall),
-        residuals=both(residual_plot, judging.residuals) if judging and judging.residuals else Wide(),
+        residuals=Markup(residual_plot(judging.residuals) if judging and judging.residuals else ""),
         controls=both(controls_plot, controls) if controls else Wide(),
         comparison=both(difference_plot, data.comparison) if data.comparison else Wide(),
         phases=tuple(_draw_phase(phase, name=f"phase-{i}") for i, phase in enumerate(data.training.phases)),

@@ -13,12 +13,9 @@ from budwood.evaluation.rank_curves import ClassCurves
 from budwood.evaluation.reliability import ReliabilityBin, RiskPoint
 from budwood.evaluation.residuals import ClassResiduals
 from budwood.report.drawing import (
-    MIDDLE,
-    NARROW,
     PIXEL,
     figure_of,
     name_rows,
-    named,
     percent_axis,
     percent_text,
     rows_figure,
@@ -26,7 +23,7 @@ from budwood.report.drawing import (
 )
 from budwood.report.svg import AMBER, INK, LEAF, MUTED, SAGE, TIP, WRONG, page_style, plain, to_svg
 
-_SIDE, _HEIGHT = 420, 330
+_SIDE, _HEIGHT = 420, 330  # one drawing for screen and phone
 _NAMED = 3  # weakest classes that get a colour and a name; the others are a quiet bundle
 _COLOURS = (WRONG, AMBER, LEAF)
 _CELLS = 20  # of a row of residuals
@@ -97,11 +94,11 @@ def rank_plots(curves: Sequence[ClassCurves]) -> tuple[str, str]:
         return first, to_svg(recall, "precision-recall", alt="Precision-recall curve of each class against the rest")
 
 
-def residual_plot(rows: Sequence[ClassResiduals], *, narrow: bool = False) -> str:
+def residual_plot(rows: Sequence[ClassResiduals]) -> str:
     """For each class how much probability its pictures' true class was denied, weakest class first."""
     order = sorted(rows, key=lambda row: (-float(row.values.mean()), row.name))
     with page_style():
-        figure, axes = rows_figure(len(order), width=NARROW if narrow else MIDDLE, extra=48)
+        figure, axes = rows_figure(len(order), width=_SIDE, extra=48)
         for y, row in enumerate(order):
             counts, edges = np.histogram(row.values, bins=_CELLS, range=(0, 1))
             for count, left in zip(counts.tolist(), edges.tolist(), strict=False):
@@ -112,11 +109,11 @@ def residual_plot(rows: Sequence[ClassResiduals], *, narrow: bool = False) -> st
                 f"{plain(row.name)}: median {percent_text(middle)}, {row.missed} of {len(row.values)} taken for another"
             )
             axes.plot([middle, middle], [y - 0.36, y + 0.36], color=INK, linewidth=2, gid=TIP + tip)
-        name_rows(axes, [row.name for row in order], limit=18 if narrow else 30)
+        name_rows(axes, [row.name for row in order], limit=18)
         axes.set_xlim(-0.005, 1.005)
-        axes.set_xlabel("probability that the true class did not get (mark: the median)")
+        axes.set_xlabel("what the true class did not get (mark: median)")
         percent_axis(axes, "x")
-        return to_svg(figure, named("residuals", narrow), alt="Residuals by class: 1 less the true class's probability")
+        return to_svg(figure, "residuals", alt="Residuals by class: 1 less the true class's probability")
 
 
 def _cell(left: float, y: int, *, share: float, count: int) -> Rectangle:
