@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from budwood.cli.system_summary import print_system
 from budwood.data.decode import decode_file
 from budwood.data.scan import scan
 from budwood.errors import IntegrityError, SettingsError, UsageError
@@ -170,3 +171,17 @@ def test_options_of_a_single_classifier_are_refused(photos: Path, tmp_path: Path
     recipe = load_recipe("probe", overrides=["system=synthesis"], tiny=True)
     with pytest.raises(UsageError, match=f"--{next(iter(option))} is for a single classifier"):
         fit(photos, recipe=recipe, out=tmp_path / "run", threads=1, **option)
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [("cascade", "one plain model"), ("one-class", "AUROC"), ("synthesis", "real test pictures")],
+)
+def test_the_command_says_what_a_system_found_and_where_its_page_is(
+    runs: dict[str, Run], system: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_system(runs[system])
+    out = capsys.readouterr().out
+    assert said in out
+    assert str(runs[system].report) in out
+    assert ("bundle  " in out) == (system != "one-class")

@@ -257,7 +257,7 @@ class _Work:
             )
         except OutputError as error:  # hours of training must not be lost to a folder that cannot be written
             self.listen(Warned(text=f"this look at the test part is not counted: {error}"))
-            return None
+        return None
 
     def _keep_scores(
         self, bundle: Bundle, trained: Trained, held: Held, found: Scores, *, looks: Looks | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from budwood.errors import DataError
 from budwood.evaluation.ensemble import softmax
+from budwood.evaluation.intervals import Interval
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.tta import average_views, choose_views_by, tta_gain
 from budwood.evaluation.views import View
@@ -88,3 +90,15 @@ def test_the_gain_is_paired_and_tells_its_cost() -> None:
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["difference"]["verdict"] == "better"
     assert "better; 7.5 times the time" in values["words"]
+
+
+def test_where_interval_and_test_disagree_nothing_is_claimed() -> None:
+    """The interval may just leave out zero where McNemar's test sees nothing."""
+    tables, targets = answers([1.5] * 2, number=300)
+    found = tta_gain(
+        predictions(tables[0], targets), predictions(tables[1], targets), views=2, seconds_one=1.0, seconds_all=2.0
+    )
+    told = replace(found, mcnemar_p=0.06, difference=replace(found.difference, interval=Interval(low=0.001, high=0.08)))
+    assert told.difference.verdict == "better"
+    assert told.verdict == told.to_dict()["difference"]["verdict"] == "cannot tell"
+    assert "cannot tell" in told.words

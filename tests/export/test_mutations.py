@@ -61,13 +61,16 @@ def whole(
     facts: BundleFacts,
     pictures: list[Path],
 ) -> Path:
-    """An ensemble of two calibrated bundles with golden pictures: every kind of file that a bundle has."""
+    """An ensemble of two calibrated bundles with golden pictures: every kind of file that a bundle has.
+
+    Its first member also lies beside it: most mutations go there, which takes half the time.
+    """
     root = tmp_path_factory.mktemp("whole")
     images = [golden_form(np.asarray(Image.open(path))) for path in pictures[:2]]
     for name, net in (("a", model), ("b", other_model)):
         plain = Bundle(root / name, facts, net).predict(pictures)
         labelled: Predictions = replace(plain, targets=np.arange(len(plain)) % 3)
-        known = replace(facts, calibration=fit_calibration(labelled, fitted_on="drawn pictures"))
+        known = replace(facts, views=(4,), calibration=fit_calibration(labelled, fitted_on="drawn pictures"))
         write_bundle(root / name, net, known)
         write_golden(root / name, images, Bundle(root / name, known, net).predict_images(images))
         seal(root / name, known)
@@ -149,12 +152,14 @@ def test_mutated_bundles_are_refused_or_answer_the_same(
     count: int, whole: Path, tmp_path: Path, pictures: list[Path]
 ) -> None:
     images = [np.asarray(Image.open(path)) for path in pictures[2:4]]
-    expected = outcome(whole, images)
-    assert expected is not None
+    alone = whole.parent / "a"
+    expected = {place: outcome(place, images) for place in (whole, alone)}
+    assert all(answers is not None for answers in expected.values())
     refused = 0
     for number in range(count):
         rng = np.random.default_rng(number)
-        folder = Path(shutil.copytree(whole, tmp_path / "mutated"))
+        place = whole if number % 10 < 2 else alone
+        folder = Path(shutil.copytree(place, tmp_path / "mutated"))
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         file = files[int(rng.integers(len(files)))]
         with_manifest = number % 2 == 1
@@ -163,12 +168,12 @@ def test_mutated_bundles_are_refused_or_answer_the_same(
         found = outcome(folder, images)
         refused += found is None
         if found is not None and not with_manifest:
-            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(found, expected[place])
         if found is not None:  # a new seal over plausible values cannot be told, but answers are probabilities
             assert np.isfinite(found).all()
             np.testing.assert_allclose(found.sum(1), 1, atol=1e-3)
         shutil.rmtree(folder)
-    assert refused > 0.6 * count
+    assert refused > 0.5 * count
 
 
 class Exploit:
@@ -200,6 +205,8 @@ def test_no_pickle_is_ever_opened(name: str, folder: Path, tmp_path: Path) -> No
     assert mark.exists()
     mark.unlink()
     ignored = name in ("model.pt", "weights.npz")  # under a seal of its own such a file is there, and never opened
+    if name == "weights.safetensors":  # what format 1 called them; read where there are no newer ones
+        (folder / "model.safetensors").unlink()
     for data in forms.values():
         (folder / name).write_bytes(data)
         for seal_again in (False, True):

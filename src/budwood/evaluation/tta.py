@@ -25,6 +25,7 @@ from budwood.seeding import named_generator
 Average = Literal["probabilities", "logits"]
 
 _RESAMPLES = 2000
+_ALPHA = 0.05
 
 
 def average_views(tables: NDArray[np.float32], average: Average = "probabilities") -> NDArray[np.float32]:
@@ -52,18 +53,24 @@ class TtaGain:
     seconds_a_picture: float
 
     @property
+    def verdict(self) -> Literal["better", "worse", "cannot tell"]:
+        """What is said of all views: the interval and McNemar's test have to agree."""
+        return self.difference.verdict if self.mcnemar_p < _ALPHA else "cannot tell"
+
+    @property
     def words(self) -> str:
         """The gain as a sentence."""
         low, high = 100 * self.difference.interval.low, 100 * self.difference.interval.high
+        verdict = self.difference.words if self.verdict == self.difference.verdict else self.verdict
         return (
             f"{self.views} views of each picture against one: {100 * self.difference.value:+.1f} points"
-            f" ({low:+.1f} to {high:+.1f}), {self.difference.words}; {self.cost:.1f} times the time"
+            f" ({low:+.1f} to {high:+.1f}), {verdict}; {self.cost:.1f} times the time"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the verdict and the words."""
         values = asdict(self)
-        values["difference"]["verdict"] = self.difference.verdict
+        values["difference"]["verdict"] = self.verdict
         return {**values, "words": self.words}
 
 

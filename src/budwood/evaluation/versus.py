@@ -124,9 +124,10 @@ class Versus:
 
     def notes(self) -> tuple[str, ...]:
         """How the numbers have to be read."""
+        pairs = f"{len(self.pairs)} pairs (Holm)" if len(self.pairs) > 1 else "one pair"
         found = [
             "Differences are paired: both sides answered the same pictures. Intervals are 95 % each; a verdict on"
-            f" accuracy also needs McNemar's exact test, adjusted for {len(self.pairs)} pairs (Holm).",
+            f" accuracy also needs McNemar's exact test, adjusted for {pairs}.",
             "F1 by class: each row for itself. Of many classes one in twenty differs by luck.",
         ]
         if self.noise:

@@ -15,7 +15,7 @@ from budwood.data.checks.shortcuts import balanced, find_shortcuts
 from budwood.data.opinion import Opinion
 from budwood.data.records import Catalog, Finding, ImageRecord
 
-COUNT, CLASSES = 120, ("ash", "elm", "oak")
+COUNT, CLASSES = 240, ("ash", "elm", "oak")
 
 
 def drawn(change: Callable[[ImageRecord, int], ImageRecord] | None = None, *, seed: int = 0) -> Catalog:
