@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from budwood.comparing import compare_runs
     from budwood.data.audit import AuditResult, audit
     from budwood.data.cleaning.clean import clean
     from budwood.data.cleaning.clean_spec import CleanSpec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from budwood.data.split import SplitSpec, check_split, split, split_folds
     from budwood.data.split_nouns import Split
     from budwood.data.store import PictureStore
+    from budwood.ensembling import combine
     from budwood.errors import BudwoodError
     from budwood.evaluation.compare import paired_difference
     from budwood.evaluation.metrics import Metrics
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
     from budwood.herbarium import draw_herbarium
     from budwood.judge import evaluate, predict
     from budwood.multiplication import multiply
-    from budwood.pipeline import fit
     from budwood.recipe import Recipe
     from budwood.runs import Run
     from budwood.sweeping import sweep
+    from budwood.systems import fit
 
 _HOMES = {
     "AuditResult": "budwood.data.audit",
@@ -54,9 +56,11 @@ _HOMES = {
     "audit": "budwood.data.audit",
     "check_split": "budwood.data.split",
     "clean": "budwood.data.cleaning.clean",
+    "combine": "budwood.ensembling",
+    "compare_runs": "budwood.comparing",
     "draw_herbarium": "budwood.herbarium",
     "evaluate": "budwood.judge",
-    "fit": "budwood.pipeline",
+    "fit": "budwood.systems",
     "load": "budwood.export.bundle",
     "multiply": "budwood.multiplication",
     "paired_difference": "budwood.evaluation.compare",
@@ -85,6 +89,8 @@ __all__ = [
     "audit",
     "check_split",
     "clean",
+    "combine",
+    "compare_runs",
     "draw_herbarium",
     "evaluate",
     "fit",

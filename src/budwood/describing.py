@@ -21,7 +21,8 @@ from budwood.data.records import Catalog
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, IntegrityError, UnreadableImage
 from budwood.evaluation.calibrate import apply_temperature
-from budwood.evaluation.drift import PictureSet, measures_of
+from budwood.evaluation.drift import PictureSet
+from budwood.evaluation.plain_measures import measures_of
 from budwood.events import Listener, silent
 from budwood.export.bundle import BATCH_SIZE, Bundle, Unreadable
 from budwood.models.fold import fold_batch_norm

@@ -20,7 +20,8 @@ from safetensors.numpy import save
 from budwood.data.ledger import read_catalog
 from budwood.data.records import Catalog, ImageRecord
 from budwood.errors import IntegrityError, UsageError
-from budwood.evaluation.drift import PictureSet, measures_of
+from budwood.evaluation.drift import PictureSet
+from budwood.evaluation.plain_measures import measures_of
 from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json, write_bytes
 from budwood.report.why_view import EXPLAIN_NAME

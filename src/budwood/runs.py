@@ -6,6 +6,7 @@ How a run's folder is taken, locked and ended is in `opening.py`.
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +112,17 @@ class RunDir:
     def members(self) -> Path:
         """The runs of an ensemble's members, where one command trained them."""
         return self.path / "members"
+
+    def system(self) -> str:
+        """What the run made, as its recipe names it: ``"classifier"`` unless it was one of the experiments.
+
+        Raises:
+            IntegrityError: the recipe is missing or no TOML.
+        """
+        try:
+            return str(tomllib.loads(self.recipe.read_text(encoding="utf-8")).get("system", "classifier"))
+        except (OSError, ValueError) as error:
+            raise IntegrityError(f"{self.recipe} cannot be read ({error}); it was changed or cut") from error
 
     def predictions(self, part: str) -> Path:
         """The predictions of a part (``val``, ``test``, ``cross-validation``)."""

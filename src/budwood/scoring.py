@@ -17,7 +17,7 @@ import numpy as np
 from budwood.data.loader import PixelSet
 from budwood.data.split_nouns import Split
 from budwood.evaluation.baselines import BaselineScore, all_zero_input, majority_class
-from budwood.evaluation.intervals import wilson
+from budwood.evaluation.crossed import folds_interval
 from budwood.evaluation.metrics import Metrics, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.tta import TtaGain, tta_gain
@@ -110,7 +110,9 @@ def cross_validated(tables: Sequence[Predictions]) -> tuple[Predictions, dict[st
         classes=tables[0].classes,
     )
     correct = int((pooled.predicted == pooled.targets).sum())
-    interval = wilson(correct, len(pooled))
+    interval = folds_interval(
+        pooled.predicted == pooled.targets, np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    )
     return pooled, {
         "folds": [float((t.predicted == t.targets).mean()) for t in tables],
         "accuracy": {"value": correct / len(pooled), "interval": {"low": interval.low, "high": interval.high}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from budwood.evaluation.views import view_to_json
 from budwood.models.build import num_parameters
 from budwood.train.resolved import resolve_stages
 from budwood.training import Trained, Trainer
@@ -17,7 +18,10 @@ def training_record(trainer: Trainer, trained: Trained, environment: dict[str, A
     return {
         "orientation": trainer.views.evidence,
         "augment": trainer.views.augment.model_dump(mode="json"),
-        "views": {"train": list(trainer.views.train), "predict": list(trainer.views.predict)},
+        "views": {
+            "train": list(trainer.views.train),
+            "predict": [view_to_json(view) for view in trainer.views.predict],
+        },
         "preprocess": preprocess.to_dict(),
         "median_side": sides[len(sides) // 2],
         "native_size": trainer.backbone.preprocess.size,

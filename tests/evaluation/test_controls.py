@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budwood.evaluation.controls import (
-    CONTROLS,
-    Controls,
-    cover_middle,
-    grey,
-    judge_controls,
-    keep_middle,
-    low_pass,
-    shuffle_patches,
-)
+from budwood.evaluation.controls import CONTROLS, Controls, judge_controls
+from budwood.evaluation.covering import cover_middle, grey, keep_middle, low_pass, shuffle_patches
 from budwood.evaluation.predictions import Predictions
 
 SIDE = 32

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from budwood.evaluation.drift import PictureSet, compare_sets, from_alike, from_confidence, measures_of, unusualness
+from budwood.evaluation.drift import PictureSet, compare_sets, from_alike, from_confidence, unusualness
+from budwood.evaluation.plain_measures import measures_of
 from budwood.evaluation.two_samples import LEAST, separation, told_apart
 
 MEASURES = ("brightness", "contrast")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from budwood.cli import options
 from budwood.cli.before_torch import make_ready
 from budwood.cli.progress import progress
+
+if TYPE_CHECKING:
+    from budwood.runs import Run
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<time>")]
 SplitFile = Annotated[
@@ -76,7 +79,7 @@ def run(
     if show_augment is not None:
         _show(photos, recipe, overrides or (), show_augment, seed=seed, tiny=tiny)
         return
-    from budwood.pipeline import fit
+    from budwood.systems import fit
 
     with progress() as listen:
         finished = fit(
@@ -99,9 +102,24 @@ def run(
             tensorboard=tensorboard,
             listen=listen,
         )
-    from budwood.cli.summary import print_run
+    _print(finished)
 
-    print_run(finished)
+
+def _print(run: Run) -> None:
+    """What a run of its system found."""
+    from budwood.cli.ensemble_summary import print_ensemble
+    from budwood.cli.summary import print_run
+    from budwood.cli.system_summary import print_system
+    from budwood.ensemble_report import is_ensemble
+
+    show = (
+        print_ensemble
+        if is_ensemble(run.folder)
+        else print_system
+        if run.folder.system() != "classifier"
+        else print_run
+    )
+    show(run)
 
 
 def _show(photos: Path, recipe: str, overrides: Sequence[str], out: Path, *, seed: int | None, tiny: bool) -> None:

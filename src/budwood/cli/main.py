@@ -16,9 +16,14 @@ import typer
 from budwood.cli import (
     audit,
     clean,
+    compare,
     demo,
+    drift,
+    ensemble,
     evaluate,
+    explain,
     fit,
+    learning_curve,
     models,
     multiply,
     predict,
@@ -41,11 +46,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _COMMANDS = (
-    *(demo, fit, sweep, rates, audit, clean, review, split, multiply),
-    *(evaluate, predict, report, verify, models, recipes),
+    *(demo, fit, sweep, rates, learning_curve, audit, clean, review, split, multiply),
+    *(compare, ensemble, explain, drift, evaluate, predict, report, verify, models, recipes),
 )
 for command in _COMMANDS:
-    app.command(name=command.__name__.rpartition(".")[2])(command.run)
+    app.command(name=command.__name__.rpartition(".")[2].replace("_", "-"))(command.run)
 
 
 # What Typer ends with after Ctrl-C: 128 and the signal's number.

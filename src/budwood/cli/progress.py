@@ -36,6 +36,10 @@ _WORDS = {
     "predict": "predicting",
     "sweep": "arms",
     "range test": "steps at rising rates",
+    "views": "choosing the views",
+    "features of views": "features of the views",
+    "ensemble": "joining the members",
+    "calibrate": "measuring how sure it may be",
     "border activations": "activations at the frozen border",
 }
 

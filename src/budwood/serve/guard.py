@@ -6,7 +6,6 @@ A web page that a person has open elsewhere must not reach the server on his com
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import secrets
 from dataclasses import dataclass, field
@@ -14,16 +13,20 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budwood.serve.limits import BodyRefused, read_body, refuse, replay, stated_length
 
 TOKEN_HEADER, CSRF_HEADER = "x-budwood-token", "x-budwood-csrf"
 MAX_BODY = 1_000_000  # bytes; a bulk decision on a page of 60 pictures is some 20,000
 _MAX_SECONDS = 20.0  # for a body to arrive
 _LOOPBACK_NAMES = frozenset({"localhost"})
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -37,12 +40,18 @@ class Rules:
     """host: what the server was bound to. token: what a caller must know; empty: nothing (loopback only).
 
     names: more host names under which the server may be addressed, in lower case.
+    programs: a POST changes nothing here, so those of programs are answered: they have no page, hence no origin and no
+    CSRF token. What a browser sends must still come from the server's own page.
+    open_paths: answered without the token. images: where the pages may show pictures from, in the words of a CSP.
     """
 
     host: str = "127.0.0.1"
     token: str = ""
     names: frozenset[str] = frozenset()
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    programs: bool = False
+    open_paths: frozenset[str] = frozenset()
+    images: str = "'self'"
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
@@ -59,7 +68,8 @@ class _Refusal:
 class Guard:
     """ASGI middleware: answers 4xx itself where `Rules` are broken, and adds security headers to all answers."""
 
-    def __init__(self, app: ASGIApp, *, rules: Rules, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, *, rules: Rules, max_body: int | None = MAX_BODY) -> None:
+        """``max_body``: bytes of a POST, which is read here; None leaves it to the app to read it (`limits.Intake`)."""
         self.app = app
         self.rules = rules
         self.max_body = max_body
@@ -72,35 +82,34 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        send = _with_headers(send)
-        headers = Headers(scope=scope)
-        answer = self._answer(scope, headers)
-        body: bytes | None = b""
-        if answer is None and scope["method"] == "POST":
-            body = await _read(receive, limit=self.max_body)
-            if body is None:
-                answer = _refuse(_Refusal(413, f"the request is larger than {self.max_body} bytes"))
-        if answer is not None:
-            await answer(scope, receive, send)
-            return
-        await self.app(scope, _replay(body or b"", receive) if scope["method"] == "POST" else receive, send)
+        send = _with_headers(send, images=self.rules.images)
+        answer = self._answer(scope, Headers(scope=scope))
+        if answer is None and scope["method"] == "POST" and self.max_body is not None:
+            try:
+                body = await read_body(receive, limit=self.max_body, seconds=_MAX_SECONDS)
+            except BodyRefused as error:
+                answer = refuse(error.status, str(error))
+            else:
+                if body is None:
+                    return
+                receive = replay(body, receive)
+        await (answer or self.app)(scope, receive, send)
 
     def _answer(self, scope: Scope, headers: Headers) -> Response | None:
         """What is answered without the app; None: the request may pass."""
         found = self._broken_host(headers) or self._broken_origin(scope["method"], headers)
         if found:
             return _refuse(found)
-        if self.rules.token:
+        if self.rules.token and scope["path"] not in self.rules.open_paths:
             given = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token")
             if scope["path"] == "/" and scope["method"] == "GET" and given and _equal(given, self.rules.token):
                 return self._let_in(headers["host"])
             if not self._knows_token(headers):
                 return _refuse(_Refusal(403, "open the address that budwood has printed; it holds the token", "token"))
         if scope["method"] == "POST":
-            length = headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > self.max_body:
-                return _refuse(_Refusal(413, f"the request is larger than {self.max_body} bytes"))
-            if not _equal(headers.get(CSRF_HEADER, ""), self.rules.csrf):
+            if self.max_body is not None and stated_length(headers, otherwise=0) > self.max_body:
+                return refuse(413, f"the request is larger than {self.max_body} bytes")
+            if not self.rules.programs and not _equal(headers.get(CSRF_HEADER, ""), self.rules.csrf):
                 return _refuse(_Refusal(403, "the page is older than the server; load it again", "csrf"))
         return None
 
@@ -122,6 +131,8 @@ class Guard:
             return _Refusal(403, "asked for by another site") if foreign and not _is_visit(headers) else None
         if method != "POST":
             return _Refusal(405, "only GET and POST are answered")
+        if self.rules.programs and site is None and origin is None:
+            return None
         own = origin in (f"http://{host}", f"https://{host}") if origin is not None else site == "same-origin"
         return (
             None if own and not foreign else _Refusal(403, "a decision must come from the page of this server itself")
@@ -129,6 +140,9 @@ class Guard:
 
     def _knows_token(self, headers: Headers) -> bool:
         given = headers.get(TOKEN_HEADER)
+        scheme, _, rest = headers.get("authorization", "").partition(" ")
+        if given is None and scheme.lower() == "bearer":
+            given = rest.strip()
         if given is None:
             try:
                 cookie = SimpleCookie(headers.get("cookie", "")).get(_cookie_name(headers.get("host", "")))
@@ -187,47 +201,20 @@ def _equal(given: str, expected: str) -> bool:
 
 
 def _refuse(refusal: _Refusal) -> Response:
-    return JSONResponse({"error": refusal.text, "code": refusal.code}, status_code=refusal.status)
+    answer = refuse(refusal.status, refusal.text, code=refusal.code)
+    if refusal.status == 405:
+        answer.headers["allow"] = "GET, POST"
+    return answer
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, *, images: str) -> Send:
     async def add(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            headers["content-security-policy"] = _POLICY.format(images=images)
             for name, value in _HEADERS.items():
                 headers[name] = value
             headers.setdefault("cache-control", "no-store")
         await send(message)
 
     return add
-
-
-async def _read(receive: Receive, *, limit: int) -> bytes | None:
-    """The whole body; None when it is larger than ``limit``, or takes too long."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_MAX_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    return None
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError:
-        return None
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again

@@ -50,8 +50,22 @@ def address_of(listening: socket.socket, *, name: str = "") -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, on: socket.socket, *, started: Callable[[], None]) -> None:
-    """Answer until Ctrl-C or SIGTERM, then end what is under way; ``started`` is called when requests are answered."""
+def serve(
+    app: FastAPI,
+    on: socket.socket,
+    *,
+    started: Callable[[], None],
+    stopping: Callable[[], None] = lambda: None,
+    concurrency: int = 128,
+    patience: int = 3,
+) -> None:
+    """Answer until Ctrl-C or SIGTERM, then end what is under way.
+
+    Args:
+        started: called when requests are answered. stopping: when new ones are refused.
+        concurrency: connections at a time; beyond it 503 is said without a look at the request.
+        patience: seconds that requests under way get to be answered in.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -60,14 +74,18 @@ def serve(app: FastAPI, on: socket.socket, *, started: Callable[[], None]) -> No
             if self.started:
                 started()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            stopping()
+            await super().shutdown(sockets=sockets)
+
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=128,
+        limit_concurrency=concurrency,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=patience,
     )
     with suppress(KeyboardInterrupt), on:
         Server(config).run(sockets=[on])

@@ -46,7 +46,7 @@ class OneClassSpec(BaseModel):
     size: int = Field(default=48, ge=16, le=128, multiple_of=16)
     width: int = Field(default=24, ge=4, le=128)
     code: int = Field(default=64, ge=2, le=4096)
-    epochs: int = Field(default=80, ge=1)
+    epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=32, ge=2)
     lr: float = Field(default=1e-3, gt=0)
     false_alarms: float = Field(default=0.05, gt=0, lt=0.5)
