@@ -104,3 +104,9 @@ def test_views_are_auto_or_a_number(views: object) -> None:
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="name is empty"):
         parse_recipe('name = ""', source="mine")
+
+
+@pytest.mark.parametrize(("name", "words"), [("a3-ensemble3", "joins 3 recipes"), ("a3-cgan", 'system = "synthesis"')])
+def test_what_is_no_single_classifier_is_refused_where_one_is_needed(name: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        load_recipe(name).refuse_other_systems("a sweep")

@@ -63,6 +63,14 @@ BORDERS = [
 ]
 
 
+# Ensembles and the experiments have tests of their own (test_ensemble_recipes.py, test_systems.py).
+CLASSIFIERS = [
+    name
+    for name in seed_recipes()
+    if load_recipe(name).system == "classifier" and not load_recipe(name).ensemble.members
+]
+
+
 def planned(name: str, *, tiny: bool) -> SweepPlan:
     return plan_sweep(name, over=(), trials=None, folds=None, seeds=(), overrides=(), seed=None, tiny=tiny)
 
@@ -93,7 +101,7 @@ def test_a_share_of_the_layers_ends_where_the_document_says(backbone: str, share
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.slow) for name in seed_recipes()]
+    "name", [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.slow) for name in CLASSIFIERS]
 )
 def test_a_seed_recipe_runs_from_pictures_to_report(name: str, photos: Path, tmp_path: Path) -> None:
     if name in NEEDED:

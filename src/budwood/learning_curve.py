@@ -70,6 +70,7 @@ def learning_curve(
         SettingsError: sizes or repeats make no sense. DataError: too few pictures for three sizes.
     """
     wanted = _checked(sizes, repeats)
+    recipe.refuse_other_systems("a learning curve")
     if recipe.split.folds is not None:
         raise SettingsError("a learning curve is judged by one validation part: drop folds")
     photos = Path(photos).expanduser()

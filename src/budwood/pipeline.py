@@ -102,6 +102,7 @@ def fit(
         raise SettingsError(
             "a Recipe already holds seed, folds, refit, tiny, clean and all settings: change them in it"
         )
+    recipe.refuse_other_systems("pipeline.fit")
     if split_file is not None and recipe.split.folds is not None:
         raise SettingsError("a split file and folds contradict each other: drop --split or --folds")
     photos = Path(photos).expanduser()

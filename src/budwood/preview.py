@@ -38,6 +38,7 @@ def show_augment(photos: Path, recipe: Recipe, out: Path, *, listen: Listener = 
     """
     refuse_inside(out, photos)
     ensure_writable(out.parent)
+    recipe.refuse_other_systems("--show-augment")
     torch.manual_seed(recipe.seed)
     backbone = open_backbone(recipe.model)
     dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=listen)

@@ -53,6 +53,7 @@ def rate_test(
     """
     photos = Path(photos).expanduser()
     check_source(photos)
+    recipe.refuse_other_systems("the range test")
     torch.manual_seed(recipe.seed)
     backbone = open_backbone(recipe.model)
     refuse_unknown_blocks(recipe.train, backbone)

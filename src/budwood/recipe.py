@@ -162,6 +162,20 @@ class Recipe(BaseModel):
                 )
         return self
 
+    def refuse_other_systems(self, command: str) -> None:
+        """Refuse, for a ``command`` that trains one classifier, what is several of them or none.
+
+        Raises:
+            SettingsError: the recipe is an ensemble or an experiment.
+        """
+        if self.ensemble.members:
+            what = f"joins {len(self.ensemble.members)} recipes; give one of them: {', '.join(self.ensemble.members)}"
+        elif self.system != "classifier":
+            what = f'is no plain classifier (system = "{self.system}"); run it with: budwood fit'
+        else:
+            return
+        raise SettingsError(f"{command} trains one classifier, and recipe {self.name} {what}")
+
     def to_toml(self) -> str:
         """TOML text that gives this recipe again."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))

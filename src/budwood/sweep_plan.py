@@ -180,6 +180,7 @@ def plan_sweep(
         recipe = load_recipe(recipe, overrides=overrides, seed=seed)
     elif overrides or seed is not None:
         raise SettingsError("a Recipe already holds seed and all settings: change them in it")
+    recipe.refuse_other_systems("a sweep")
     spec = recipe.sweep
     recipe = recipe.model_copy(
         update={"sweep": SweepSpec()}
