@@ -26,6 +26,7 @@ from budwood.evaluation.calibration_score import calibration_scores
 from budwood.evaluation.metrics import summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Event, Listener, StepFinished, Warned, silent
+from budwood.explaining import explain_run
 from budwood.export.bundle import Bundle, BundleFacts
 from budwood.files import write_json, write_text
 from budwood.look import form_opinion
@@ -195,7 +196,10 @@ class _Work:
             refitted = trainer.refit(everything, trained).model
             write_refitted(run.bundle, refitted, facts, trainer, parts["val"])
             write_json(run.metrics, {**scores, "refit": True})
-        write_json(run.training, training_record(trainer, trained, environment))
+        shown = replace(trainer, views=replace(trainer.views, predict=facts.views))
+        write_json(run.training, training_record(shown, trained, environment))
+        if not recipe.tiny:
+            self._explain(bundle, parts["val"], held.val)
         self.journal.write("running", step="report")
         write_report(run, dataset.store)
         cache.prune()
@@ -220,6 +224,24 @@ class _Work:
         write_catalog(dataset.ledger(splits[0]), run.catalog)
         write_split(splits[0], dataset.catalog, run.split)
         return dataset, splits
+
+    def _explain(self, bundle: Bundle, val: PixelSet, answers: Predictions) -> None:
+        """Look into why the model answers as it does; a run that is scored is not lost to a network without maps."""
+        seconds = sum(step.seconds for step in self.journal.steps)
+        spec, seed = self.recipe.explain, self.recipe.seed
+        try:
+            explain_run(
+                self.run,
+                bundle,
+                val.pixels[val.rows],
+                answers,
+                spec=spec,
+                seed=seed,
+                seconds=seconds,
+                listen=self.listen,
+            )
+        except UsageError as error:
+            self.listen(Warned(text=f"the report says nothing of why the model answers so: {error}"))
 
     def _compare(
         self,

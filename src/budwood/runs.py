@@ -113,6 +113,16 @@ class RunDir:
         """The runs of an ensemble's members, where one command trained them."""
         return self.path / "members"
 
+    @property
+    def explain(self) -> Path:
+        """Why the model answers as it does: controls and maps."""
+        return self.path / "explain"
+
+    @property
+    def system_files(self) -> Path:
+        """What only an experiment writes."""
+        return self.path / "system"
+
     def system(self) -> str:
         """What the run made, as its recipe names it: ``"classifier"`` unless it was one of the experiments.
 

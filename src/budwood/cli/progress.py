@@ -40,6 +40,8 @@ _WORDS = {
     "features of views": "features of the views",
     "ensemble": "joining the members",
     "calibrate": "measuring how sure it may be",
+    "explain": "why it answers so",
+    "drift": "comparing with the pictures it was judged on",
     "border activations": "activations at the frozen border",
 }
 
