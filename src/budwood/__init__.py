@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from budwood.data.store import PictureStore
     from budwood.ensembling import combine
     from budwood.errors import BudwoodError
+    from budwood.estimator import BudwoodClassifier
     from budwood.evaluation.compare import paired_difference
     from budwood.evaluation.metrics import Metrics
     from budwood.evaluation.predictions import Predictions
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AuditResult": "budwood.data.audit",
+    "BudwoodClassifier": "budwood.estimator",
     "BudwoodError": "budwood.errors",
     "Bundle": "budwood.export.bundle",
     "Catalog": "budwood.data.records",
@@ -73,6 +75,7 @@ _HOMES = {
 
 __all__ = [
     "AuditResult",
+    "BudwoodClassifier",
     "BudwoodError",
     "Bundle",
     "Catalog",

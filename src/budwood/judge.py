@@ -29,11 +29,15 @@ def picture_files(pictures: str | Path | Sequence[str | Path], *, listen: Listen
     Raises:
         UsageError: a path does not exist. DataError: a folder or an archive holds no picture.
     """
-    return [file for _, file in _named_files(pictures, listen=listen)]
+    return [file for _, file in named_pictures(pictures, listen=listen)]
 
 
-def _named_files(pictures: str | Path | Sequence[str | Path], *, listen: Listener) -> list[tuple[str, Path]]:
-    """(name in the answers, file); what is inside an archive or table goes by its name there."""
+def named_pictures(pictures: str | Path | Sequence[str | Path], *, listen: Listener = silent) -> list[tuple[str, Path]]:
+    """(name in the answers, file) of `picture_files`; what is inside an archive or table goes by its name there.
+
+    Raises:
+        UsageError: a path does not exist. DataError: a folder or an archive holds no picture.
+    """
     given = [Path(one) for one in ([pictures] if isinstance(pictures, str | Path) else pictures)]
     named = []
     for one in given:
@@ -53,7 +57,7 @@ def predict(
         pictures: files, or folders, archives, tables and arrays whose pictures are all meant; one or several.
     """
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
-    return _answer(opened, _named_files(pictures, listen=listen), listen=listen)
+    return _answer(opened, named_pictures(pictures, listen=listen), listen=listen)
 
 
 def _answer(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from PIL import Image
 from torch import nn
 
 from budwood.data.preprocess import Preprocess
-from budwood.export.bundle import BundleFacts, write_bundle
+from budwood.export.bundle import Bundle, BundleFacts, write_bundle
+from budwood.files import sha256_file
 from budwood.models.build import Classifier, ModelSpec, attach_head, open_backbone
 
 SPEC = ModelSpec(backbone="test_efficientnet", pretrained=False)
@@ -84,3 +87,19 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((30 + 3 * i, 90 - i)).save(path)
     return paths
+
+
+@pytest.fixture(scope="session")
+def written_once() -> Callable[[Bundle], Any]:
+    """A network's ONNX model; torch takes seconds to write one, so equal networks are written once."""
+    made: dict[tuple[str, int], Any] = {}
+
+    def written(bundle: Bundle) -> Any:
+        from budwood.export.torch_graph import network_graph
+
+        key = (sha256_file(bundle.folder / "model.safetensors"), bundle.preprocess.size)
+        if key not in made:
+            made[key] = network_graph(bundle)
+        return made[key]
+
+    return written

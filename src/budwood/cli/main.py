@@ -22,6 +22,7 @@ from budwood.cli import (
     ensemble,
     evaluate,
     explain,
+    export,
     fit,
     learning_curve,
     models,
@@ -31,6 +32,7 @@ from budwood.cli import (
     recipes,
     report,
     review,
+    serve,
     split,
     sweep,
     verify,
@@ -47,7 +49,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(demo, fit, sweep, rates, learning_curve, audit, clean, review, split, multiply),
-    *(compare, ensemble, explain, drift, evaluate, predict, report, verify, models, recipes),
+    *(compare, ensemble, explain, drift, evaluate, predict, serve, export, report, verify, models, recipes),
 )
 for command in _COMMANDS:
     app.command(name=command.__name__.rpartition(".")[2].replace("_", "-"))(command.run)

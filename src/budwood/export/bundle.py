@@ -126,7 +126,7 @@ class Bundle:
             decoded = list(self._decode(chunk))
             unreadable += [d for d in decoded if isinstance(d, Unreadable)]
             names += [_name(p) for p, d in zip(chunk, decoded, strict=True) if not isinstance(d, Unreadable)]
-            probs.append(self._answer([d for d in decoded if not isinstance(d, Unreadable)]))
+            probs.append(self.answer([d for d in decoded if not isinstance(d, Unreadable)]))
             advance(len(chunk))
         table = np.concatenate(probs) if probs else np.zeros((0, len(self.classes)), np.float32)
         return (
@@ -144,7 +144,7 @@ class Bundle:
         """
         tables = [np.zeros((0, len(self.classes)), np.float32)]
         for chunk in _chunks(images, BATCH_SIZE):
-            tables.append(self._answer([self._prepare(image) for image in chunk]))
+            tables.append(self.answer([self.prepare(image) for image in chunk]))
             advance(len(chunk))
         return np.concatenate(tables)
 
@@ -202,7 +202,12 @@ class Bundle:
             return {self._network.preprocess}
         return set().union(*(member._preprocesses() for member in self.members))
 
-    def _prepare(self, image: NDArray[np.uint8]) -> Prepared:
+    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+        """One picture ``[H, W, 3]`` uint8 at each size that the bundle's networks take; what `answer` goes on from.
+
+        Raises:
+            ValueError: it has another form, or is a strip.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"a picture has shape {image.shape} and type {image.dtype}; expected [H, W, 3] uint8")
         height, width = image.shape[:2]
@@ -210,19 +215,19 @@ class Bundle:
             raise ValueError(f"a picture of {width} x {height} pixels is a strip; at most 1 : {MAX_ASPECT} is allowed")
         return {preprocess: preprocess.pixels(image) for preprocess in self._preprocesses()}
 
-    def _answer(self, prepared: Sequence[Prepared], *, plain: bool = False) -> NDArray[np.float32]:
+    def answer(self, prepared: Sequence[Prepared], *, plain: bool = False) -> NDArray[np.float32]:
         """Calibrated probabilities; ``plain``: computed by the networks as stored, for a picture or two."""
         if not prepared:
             return np.zeros((0, len(self.classes)), np.float32)
         if self._network is None:
-            return self._calibrated(self._join([member._answer(prepared, plain=plain) for member in self.members]))
+            return self._calibrated(self._join([member.answer(prepared, plain=plain) for member in self.members]))
         pixels = np.stack([sizes[self._network.preprocess] for sizes in prepared])
         return self._calibrated(self._network.plain(pixels) if plain else self._network(pixels))
 
     def _decode(self, paths: Sequence[str | Path]) -> Iterator[Prepared | Unreadable]:
         def one(path: str | Path) -> Prepared | Unreadable:
             try:
-                return self._prepare(decode_file(Path(path)).image)
+                return self.prepare(decode_file(Path(path)).image)
             except UnreadableImage as error:
                 return Unreadable(path=_name(path), reason=str(error))
 
@@ -234,13 +239,17 @@ def load(folder: str | Path) -> Bundle:
     """Load a bundle after verifying every file in it, and asking for one of its golden pictures.
 
     Args:
-        folder: a bundle's folder, a run's folder, or a zip made of a bundle.
+        folder: a bundle's folder, a run's folder, a zip made of a bundle, or ``hf-hub:USER/NAME[@REVISION]``.
 
     Raises:
         UsageError: there is no bundle at ``folder``.
         IntegrityError: a file was changed, is missing or was added since it was written, or the bundle answers its
             golden picture otherwise than it should.
     """
+    if str(folder).startswith("hf-hub:"):
+        from budwood.export.hub import fetch_from_hub
+
+        folder = fetch_from_hub(str(folder))
     place = Path(folder)
     if place.is_file():
         with opened_zip(place) as unpacked:
@@ -258,7 +267,7 @@ def _loaded(place: Path) -> Bundle:
     bundle = _opened(place, depth=0)
     check_golden(
         place,
-        lambda image: bundle._answer([bundle._prepare(image)], plain=True)[0],
+        lambda image: bundle.answer([bundle.prepare(image)], plain=True)[0],
         num_classes=len(bundle.classes),
     )
     return bundle

@@ -135,9 +135,7 @@ def _second(preprocess: Preprocess, kept: Tensor, *, shortest: Tensor) -> Resize
     )
 
 
-def _reduced(
-    images: Tensor, step: Tensor, *, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]
-) -> Tensor:
+def _reduced(images: Tensor, step: Tensor, *, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
     """Means of squares of ``step`` pixels, as `PIL.Image.Image.reduce` rounds them: ``[N, 3, h, w]`` float32."""
     graph = images.graph
     counts, lengths, out = [], [], images

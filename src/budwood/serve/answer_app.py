@@ -199,7 +199,8 @@ def answer_app(answerer: Answerer, *, title: str, rules: Rules | None = None) ->
         lifespan=life,
     )
     api = AnswerApi(answerer=answerer, title=title)
-    for path, handler in {"/": api.page, "/static/{name}": _static}.items():
+    pages: dict[str, Callable[..., Response]] = {"/": api.page, "/static/{name}": _static}
+    for path, handler in pages.items():
         app.add_api_route(path, handler, methods=["GET"], response_model=None, include_in_schema=False)
     for path, handler in {"/health": api.health, "/info": api.info}.items():
         app.add_api_route(path, handler, methods=["GET"], response_model=None, responses={405: _ERRORS[405]})

@@ -69,11 +69,11 @@ class TorchEngine:
 
     def prepare(self, image: NDArray[np.uint8]) -> Any:
         """The picture at the input size of every network of the bundle."""
-        return self._bundle._prepare(image)
+        return self._bundle.prepare(image)
 
     def answer(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
         """What `Bundle.predict_images` gives for the same pictures."""
-        return self._bundle._answer(prepared, plain=len(prepared) <= _FEW)
+        return self._bundle.answer(prepared, plain=len(prepared) <= _FEW)
 
     def explain(self, image: NDArray[np.uint8], label: str) -> bytes:
         """A JPEG with Grad-CAM over the part of the picture that the network sees.

@@ -51,7 +51,7 @@ class SynthesisSpec(BaseModel):
     size: int = Field(default=32, ge=16, le=64, multiple_of=8)
     noise: int = Field(default=64, ge=2, le=512)
     width: int = Field(default=24, ge=4, le=128)
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=25, ge=1)
     batch_size: int = Field(default=16, ge=2)
     lr: float = Field(default=1e-3, gt=0)
     discriminator_lr: float = Field(default=1e-3, gt=0)
@@ -141,8 +141,9 @@ class Game:
         _descend(self.paints, loss)
         self.discriminator.requires_grad_(True)
         with torch.no_grad():
-            for old, new in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-                old.lerp_(new, 1 - self.spec.ema)
+            averaged: list[Tensor] = list(self.averaged.parameters())
+            own: list[Tensor] = list(self.generator.parameters())
+            torch._foreach_lerp_(averaged, own, 1 - self.spec.ema)
         values = (judged, loss, on_real.mean(), on_painted.mean())
         return tuple(float(value.detach()) for value in values)
 
