@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import clone
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from budwood.errors import DataError
 from budwood.estimator import BudwoodClassifier
@@ -66,7 +66,7 @@ def test_it_is_clonable_and_lives_in_cross_validation(paths: list[str], labels: 
     model = BudwoodClassifier("probe", seed=3, **TINY)
     again = clone(model).set_params(seed=4)
     assert again.get_params() == {**model.get_params(), "seed": 4}
-    folds = KFold(2, shuffle=True, random_state=0)
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
     scores = cross_val_score(model, np.array(paths), np.array(labels), cv=folds, error_score="raise")
     assert len(scores) == 2
     assert all(0 <= score <= 1 for score in scores)
