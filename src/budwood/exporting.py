@@ -10,7 +10,7 @@ from typing import Literal
 from budwood.errors import UsageError
 from budwood.export.bundle import Bundle, load
 
-Target = Literal["onnx", "openvino", "submission", "hub"]
+Target = Literal["onnx", "submission", "hub"]
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -23,11 +23,10 @@ def export(bundle: str | Path | Bundle, to: Target, out: str | Path) -> str:
     """
     if to not in EXPORTERS:
         raise UsageError(f"there is no export to {to}; known are {', '.join(EXPORTERS)}")
-    needed = {"onnx": _ONNX, "submission": _ONNX, "openvino": (*_ONNX, "openvino"), "hub": ()}[to]
+    needed = {"onnx": _ONNX, "submission": _ONNX, "hub": ()}[to]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        extras = "onnx,openvino" if to == "openvino" else "onnx"
-        raise UsageError(f"exporting to {to} needs {', '.join(missing)}: pip install 'budwood[{extras}]'")
+        raise UsageError(f"exporting to {to} needs {', '.join(missing)}: pip install 'budwood[onnx]'")
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     return EXPORTERS[to](opened, Path(out))
 
@@ -37,13 +36,6 @@ def _onnx(bundle: Bundle, out: Path) -> str:
 
     made = export_onnx(bundle, out)
     return f"written to {out} ({made.num_bytes / 1e6:.1f} MB); {made.parity.words}"
-
-
-def _openvino(bundle: Bundle, out: Path) -> str:
-    from budwood.export.openvino import export_openvino
-
-    made = export_openvino(bundle, out)
-    return f"written to {out} ({made.num_bytes / 1e6:.1f} MB with its weights); {made.parity.words}"
 
 
 def _submission(bundle: Bundle, out: Path) -> str:
@@ -62,7 +54,6 @@ def _hub(bundle: Bundle, out: Path) -> str:
 
 EXPORTERS: dict[str, Callable[[Bundle, Path], str]] = {
     "onnx": _onnx,
-    "openvino": _openvino,
     "submission": _submission,
     "hub": _hub,
 }

@@ -1,4 +1,4 @@
-"""``budwood export``: a bundle for elsewhere, as ONNX, OpenVINO, a challenge's folder, or a hub repository."""
+"""``budwood export``: a bundle for elsewhere, as ONNX, a challenge's folder, or a hub repository."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from budwood.cli import options
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or the folder of a run.", show_default=False)],
-    to: Annotated[
-        Literal["onnx", "openvino", "submission", "hub"], typer.Option("--to", help="What to make.", show_default=False)
-    ],
+    to: Annotated[Literal["onnx", "submission", "hub"], typer.Option("--to", help="What to make.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The file (.onnx, .xml) or the folder to write.", show_default=False)
+        Path, typer.Option("--out", "-o", help="The file (.onnx) or the folder to write.", show_default=False)
     ],
     threads: options.Threads = None,
 ) -> None:
