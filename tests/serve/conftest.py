@@ -10,17 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from budwood.data.cleaning.decisions import DecisionJournal
 from budwood.data.opinion import Opinion
+from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog, Finding
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore
+from budwood.evaluation.calibrate import Calibration, fit_calibration
+from budwood.evaluation.predictions import Predictions
+from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
+from budwood.models.build import ModelSpec, attach_head, open_backbone
 from budwood.serve.review_state import ReviewState
 from budwood.serve.shelf import PictureShelf
 
 CLASSES = ("acer", "betula", "fagus")
+HOSTILE = ("<img src=x onerror=alert(1)>", "betula", "ü")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -125,3 +132,35 @@ def browser() -> Iterator[Any]:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
         yield started
         started.close()
+
+
+def made_up_calibration() -> Calibration | None:
+    """Of a network that is right wherever it is sure."""
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 3, 600)
+    probs = np.full((600, 3), 0.01, np.float32)
+    probs[np.arange(600), targets] = 0.98
+    table = Predictions(probs=probs, targets=targets, paths=tuple(map(str, range(600))), classes=HOSTILE)
+    return fit_calibration(table, fitted_on="made-up pictures")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small network of three classes, one of them called what a page must not obey."""
+    spec = ModelSpec(backbone="test_efficientnet", pretrained=False)
+    facts = BundleFacts(
+        spec=spec,
+        classes=HOSTILE,
+        preprocess=Preprocess(size=32, store_side=64),
+        views=(0, 4),
+        training={},
+        versions={},
+        calibration=made_up_calibration(),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = attach_head(open_backbone(spec), num_classes=3, dropout=0.0)
+        torch.nn.init.normal_(model.head.weight, std=3.0)
+    folder = tmp_path_factory.mktemp("served") / "bundle"
+    write_bundle(folder, model.eval(), facts)
+    return load(folder)

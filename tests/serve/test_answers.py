@@ -9,17 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from budwood.data.preprocess import Preprocess
-from budwood.evaluation.calibrate import fit_calibration
-from budwood.evaluation.predictions import Predictions
-from budwood.export.bundle import Bundle, BundleFacts, load, write_bundle
-from budwood.models.build import ModelSpec, attach_head, open_backbone
+from budwood.export.bundle import Bundle
 from budwood.serve.answer_app import answer_app
 from budwood.serve.answering import Answerer
 from budwood.serve.engines import TorchEngine
@@ -27,38 +22,6 @@ from budwood.serve.guard import Rules
 from budwood.serve.limits import Limits
 
 HERE = "http://127.0.0.1:8000"
-CLASSES = ("<img src=x onerror=alert(1)>", "betula", "ü")
-
-
-def calibration() -> Any:
-    """Of a network that is right wherever it is sure."""
-    generator = np.random.default_rng(0)
-    targets = generator.integers(0, 3, 600)
-    probs = np.full((600, 3), 0.01, np.float32)
-    probs[np.arange(600), targets] = 0.98
-    table = Predictions(probs=probs, targets=targets, paths=tuple(map(str, range(600))), classes=CLASSES)
-    return fit_calibration(table, fitted_on="made-up pictures")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    spec = ModelSpec(backbone="test_efficientnet", pretrained=False)
-    facts = BundleFacts(
-        spec=spec,
-        classes=CLASSES,
-        preprocess=Preprocess(size=32, store_side=64),
-        views=(0, 4),
-        training={},
-        versions={},
-        calibration=calibration(),
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = attach_head(open_backbone(spec), num_classes=3, dropout=0.0)
-        torch.nn.init.normal_(model.head.weight, std=3.0)
-    folder = tmp_path_factory.mktemp("served") / "bundle"
-    write_bundle(folder, model.eval(), facts)
-    return load(folder)
 
 
 def client_of(bundle: Bundle, rules: Rules | None = None, **limits: Any) -> TestClient:
@@ -88,7 +51,7 @@ def test_answers_are_the_bundles_own(client: TestClient, bundle: Bundle, tmp_pat
     rows = client.post("/predict", files=files).json()["answers"]
     expected = bundle.predict(paths)
     assert [row["file"] for row in rows] == [path.name for path in paths]
-    found = [[row["probabilities"][name] for name in CLASSES] for row in rows]
+    found = [[row["probabilities"][name] for name in bundle.classes] for row in rows]
     np.testing.assert_allclose(found, expected.probs, atol=1e-4)
     alone = client.post("/predict", content=datas[3], headers={"content-type": "image/png"}).json()["answers"][0]
     np.testing.assert_allclose(list(alone["probabilities"].values()), expected.probs[3], atol=1e-4)
@@ -104,10 +67,10 @@ def test_a_bad_file_has_its_reason_and_the_others_are_answered(client: TestClien
     assert client.post("/predict", files={"files": ("bad.jpg", b"text")}).status_code == 422
 
 
-def test_health_info_and_the_description_say_what_there_is(client: TestClient) -> None:
+def test_health_info_and_the_description_say_what_there_is(client: TestClient, bundle: Bundle) -> None:
     assert client.get("/health").json() == {"status": "ok", "waiting": 0}
     info = client.get("/info").json()
-    assert info["classes"] == list(CLASSES)
+    assert info["classes"] == list(bundle.classes)
     assert info["threshold"] is not None
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/health", "/info", "/predict", "/why"}
