@@ -62,6 +62,7 @@ def test_arrays_with_numbers_keep_their_numbers_and_order(arrays: np.ndarray, la
     np.testing.assert_allclose(model.predict_proba(arrays / 255.0), as_it_is[:, named], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_is_clonable_and_lives_in_cross_validation(paths: list[str], labels: list[str]) -> None:
     model = BudwoodClassifier("probe", seed=3, **TINY)
     again = clone(model).set_params(seed=4)

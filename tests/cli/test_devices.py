@@ -13,6 +13,7 @@ from budwood.files import read_json
 Call = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_two_processes_fit_evaluate_and_report(call: Call, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "shared"
     done = call("fit", photos, "--recipe", "transfer", "--tiny", "--threads", "1", "--devices", "2", "--out", out)

@@ -38,7 +38,7 @@ def test_without_arguments_the_commands_are_listed(call: Callable) -> None:
 
 
 def test_every_command_is_a_file_of_the_cli() -> None:
-    assert {f"budwood.cli.{name}" for name in COMMANDS} <= set(sys.modules)
+    assert {f"budwood.cli.{name.replace('-', '_')}" for name in COMMANDS} <= set(sys.modules)
 
 
 def test_help_loads_no_torch() -> None:

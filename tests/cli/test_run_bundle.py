@@ -130,6 +130,7 @@ def test_a_refitted_bundle_says_whose_calibration_and_scores_it_carries(folded: 
     assert "trained on all parts" in card
 
 
+@pytest.mark.slow
 def test_a_look_at_the_test_part_is_counted_but_not_of_a_tiny_run(
     call: Callable, photos: Path, steady: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def fetched(name: str, address: str, home: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_bundle_comes_back_from_the_hub_and_a_changed_one_is_refused(
     folder: Path, tmp_path: Path, hub: tuple[str, Path]
 ) -> None:

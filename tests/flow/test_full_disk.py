@@ -97,7 +97,8 @@ def check_every_shortage(photos: Path, disk: Path, *, shortages: int) -> int:
     return refused
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_full_disk_is_told_and_loses_nothing(photos: Path, disk: Path) -> None:
     assert check_every_shortage(photos, disk, shortages=1) == 1
 

@@ -165,6 +165,7 @@ def kill_until_done(photos: Path, name: str, folder: Path, *, live: Live, kills:
     raise AssertionError("too few kills")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["top"])
 @pytest.mark.timeout(600)
 def test_a_killed_run_goes_on_to_the_same_weights(name: str, photos: Path, tmp_path: Path, forked: Live) -> None:

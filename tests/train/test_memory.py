@@ -79,6 +79,7 @@ def check(folder: Path, *, few: int, many: int) -> None:
     assert large - small < LARGEST, f"{few} pictures take {small:.0f} MiB, {many} take {large:.0f} MiB"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own memory apart from mapped files")
 def test_an_epoch_over_ten_times_the_pictures_needs_no_more_memory(tmp_path: Path) -> None:
     check(tmp_path, few=500, many=2_500)

@@ -101,6 +101,7 @@ def test_a_stopped_team_goes_on_to_the_same_bits(answers: dict[str, Any]) -> Non
     assert all((resumed.weights[key] == value).all() for key, value in whole.weights.items())
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_caller_stops(cases: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     real = subprocess.Popen
