@@ -91,9 +91,10 @@ class _Plain:
         if now - self.last < _PLAIN_SECONDS or not total:
             return
         rate = done / max(1e-9, now - self.started[event.step])
-        left = (total - done) / max(rate, 1e-9)
         unit = self.units.get(event.step, "images")
-        self._print(f"{_name(event.step)}: {done} of {total} {unit}, {rate:.0f} {unit}/s, {left:.0f} s left")
+        # an advance of nothing tells of work at the step's start: how long the rest takes is not known yet
+        pace = f", {rate:.0f} {unit}/s, {(total - done) / rate:.0f} s left" if done else ""
+        self._print(f"{_name(event.step)}: {done} of {total} {unit}{pace}")
 
     def _print(self, text: str) -> None:
         self.last = time.monotonic()
