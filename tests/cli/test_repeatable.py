@@ -57,6 +57,7 @@ def test_another_seed_gives_another_split_and_other_weights(
     assert weights(tmp_path / "run") != weights(first)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_is_the_same_for_the_same_seed(
     transfer_run: Path, call: Callable, photos: Path, tmp_path: Path
 ) -> None:

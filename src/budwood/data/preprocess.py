@@ -53,7 +53,7 @@ class Preprocess:
         """Scale to 0-1 and standardise: ``[B, S, S, 3]`` uint8 -> ``[B, 3, S, S]`` float32, channels last."""
         import torch
 
-        return self.standardise(pixels.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        return self.standardise(pixels.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255))
 
     def standardise(self, images: torch.Tensor) -> torch.Tensor:
         """Subtract mean, divide by std: ``[B, 3, S, S]`` float32 in 0-1 -> the network's input, channels last."""
@@ -61,7 +61,7 @@ class Preprocess:
 
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        return (images - mean).div_(std).contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy; `from_dict` reads it."""

@@ -29,6 +29,7 @@ from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, si
 from budwood.files import sha256_bytes, to_json
 from budwood.models.cut import Cut, CutError
 from budwood.models.fold import fold_batch_norm
+from budwood.models.quicker import quicken
 from budwood.models.trace import noise
 from budwood.train.activation_file import ActivationFile
 
@@ -291,4 +292,7 @@ def fast_copy(segment: nn.Module, example: Tensor, *, bf16: bool) -> nn.Module:
     network = fold_batch_norm(segment, noise(example)) if maps else copy.deepcopy(segment).eval()
     network = network.to("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(memory_format=torch.channels_last) if maps else network
-    return network.to(torch.bfloat16) if bf16 else network
+    if not bf16:
+        return network
+    network = network.to(torch.bfloat16)
+    return network if torch.cuda.is_available() else quicken(network)

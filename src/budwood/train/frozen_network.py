@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from budwood.data.preprocess import Preprocess
+from budwood.models.quicker import quicken
 from budwood.train.openvino import CompiledNetwork, ConversionError, compile_network, is_installed
 
 Backend = Literal["torch", "openvino"]
@@ -78,6 +79,8 @@ class _TorchNetwork:
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         network = _folded(module, preprocess).to(self.device).to(memory_format=torch.channels_last)
         self.network = network.to(self.dtype)
+        if bf16 and self.device == "cpu":
+            quicken(self.network)
 
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
