@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from budwood.herbarium import SPECIES, draw_herbarium
 
+_SAVEFIG = Figure.savefig
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +32,29 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("BUDWOOD_CACHE", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def empty_plots() -> Iterator[None]:
+    """Plots take half of a short run's time, so that most tests draw empty ones; see `real_plots`."""
+
+    def savefig(figure: Figure, out: Any, *, format: str = "png", **options: Any) -> None:
+        if format == "svg":
+            out.write('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>')
+        else:
+            _SAVEFIG(figure, out, format=format, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture(scope="module")
+def real_plots() -> Iterator[None]:
+    """Plots as users see them, for tests that look at them: ``pytest.mark.usefixtures("real_plots")``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _SAVEFIG)
+        yield
 
 
 @pytest.fixture(autouse=True)

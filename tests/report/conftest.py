@@ -50,6 +50,11 @@ from budwood.train.schedules import ScheduleSpec
 LEAVES = ("acer_fictum", "betula_ficta", "fagus_ficta", "populus_ficta", "quercus_ficta", "tilia_ficta")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def plots(real_plots: None) -> None:
+    """These tests look at plots."""
+
+
 def draw_leaf(kind: int, seed: int, *, side: int = 144) -> bytes:
     """JPEG bytes of a gradient with a leaf-like blot, different for each kind and seed."""
     random = np.random.default_rng([kind, seed])

@@ -7,6 +7,7 @@ bytes say what they are, and `printable` takes out what would turn or break the 
 from __future__ import annotations
 
 import base64
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -38,8 +39,9 @@ def both(draw: Callable[..., str], shown: object) -> Wide:
     return Wide(screen=Markup(draw(shown)), phone=Markup(draw(shown, narrow=True)))
 
 
+@functools.cache
 def environment(package: str = "budwood.report") -> Environment:
-    """Jinja2 with autoescape over ``templates/`` of a package, and the filters that pages share."""
+    """Jinja2 with autoescape over ``templates/`` of a package, and the filters that pages share; one for all pages."""
     made = Environment(
         autoescape=True,
         loader=PackageLoader(package, "templates"),
