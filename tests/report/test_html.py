@@ -61,7 +61,7 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", self.text)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(make_report: Callable[..., ReportData]) -> str:
     return html.render(make_report())
 
