@@ -30,7 +30,7 @@ LAYERS = (
     ("describing", "members", "reference"),
     ("page", "prepare", "where", "ensemble_report", "comparing"),
     ("look", "shortening", "first_weights", "explaining", "doubting", "drifting"),
-    ("frozen_phase", "explaining_pictures", "ensembling"),
+    ("frozen_phase", "explaining_pictures", "ensembling", "measuring"),
     ("trained",),
     ("training",),
     ("training_record",),

@@ -164,3 +164,76 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("served") / "bundle"
     write_bundle(folder, model.eval(), facts)
     return load(folder)
+
+
+def linear_graph(bundle: Bundle) -> Any:
+    """The network of `linear_bundle` as ONNX, written by hand: torch's exporter takes seconds to be imported."""
+    onnx = pytest.importorskip("onnx")
+    head, side = bundle.model.head, bundle.preprocess.size
+    float32 = onnx.TensorProto.FLOAT
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Flatten", ["images"], ["flat"]),
+                onnx.helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], transB=1),
+            ],
+            "linear",
+            [onnx.helper.make_tensor_value_info("images", float32, ["N", 3, side, side])],
+            [onnx.helper.make_tensor_value_info("logits", float32, ["N", len(bundle.classes)])],
+            [
+                onnx.numpy_helper.from_array(head.weight.detach().numpy(), "weight"),
+                onnx.numpy_helper.from_array(head.bias.detach().numpy(), "bias"),
+            ],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+
+
+def linear_bundle(folder: Path, preprocess: Preprocess) -> Bundle:
+    """Pixels and one linear layer, two views, a calibration."""
+    spec = ModelSpec(backbone="softmax", pretrained=False, size=preprocess.size)
+    facts = BundleFacts(
+        spec=spec,
+        classes=HOSTILE,
+        preprocess=preprocess,
+        views=(0, 4),
+        training={},
+        versions={},
+        calibration=made_up_calibration(),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = attach_head(open_backbone(spec), num_classes=3, dropout=0.0)
+        torch.nn.init.normal_(model.head.weight, std=0.05)
+    write_bundle(folder, model.eval(), facts)
+    return load(folder)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A bundle, and the ONNX file that was made of it."""
+
+    bundle: Bundle
+    file: Path
+
+
+@pytest.fixture(scope="session")
+def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
+    """A bundle and its ONNX file, of networks that take pictures as they are told, one a `Preprocess`."""
+
+    def make(*preprocesses: Preprocess) -> Pair:
+        pytest.importorskip("onnxruntime")
+        from budwood.evaluation.ensemble import Combine
+        from budwood.export.members import write_ensemble
+        from budwood.export.onnx import export_onnx
+
+        folder = tmp_path_factory.mktemp("onnx")
+        whole, *others = [linear_bundle(folder / str(number), each) for number, each in enumerate(preprocesses)]
+        if others:
+            members = [member.folder for member in (whole, *others)]
+            whole = write_ensemble(folder / "all", members, Combine(method="mean"), training={}, versions={})
+        export_onnx(whole, folder / "model.onnx", network=linear_graph, num_pictures=3)
+        return Pair(whole, folder / "model.onnx")
+
+    return make

@@ -15,9 +15,9 @@ from PIL import Image
 from budwood.export.bundle import Bundle
 from budwood.serve.answer_app import answer_app
 from budwood.serve.answering import Answerer
-from budwood.serve.engines import TorchEngine
 from budwood.serve.limits import Limits
 from budwood.serve.server import address_of, open_socket
+from budwood.serve.torch_engine import TorchEngine
 
 pytestmark = pytest.mark.browser
 

@@ -17,15 +17,15 @@ from PIL import Image
 from budwood.export.bundle import Bundle
 from budwood.serve.answer_app import answer_app
 from budwood.serve.answering import Answerer
-from budwood.serve.engines import TorchEngine
 from budwood.serve.guard import Rules
 from budwood.serve.limits import Limits
+from budwood.serve.torch_engine import TorchEngine
 
 HERE = "http://127.0.0.1:8000"
 
 
 def client_of(bundle: Bundle, rules: Rules | None = None, **limits: Any) -> TestClient:
-    app = answer_app(Answerer(TorchEngine(bundle), limits=Limits(**limits)), title="t<b>", rules=rules)
+    app = answer_app(Answerer(TorchEngine(bundle, lanes=2), limits=Limits(**limits)), title="t<b>", rules=rules)
     return TestClient(app, base_url=HERE)
 
 

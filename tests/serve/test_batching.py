@@ -42,6 +42,42 @@ def test_what_comes_together_is_answered_together_and_goes_to_whoever_asked() ->
     assert network.batches == [32, 32, 6]
 
 
+def test_lanes_answer_at_the_same_time_and_nothing_twice() -> None:
+    together = threading.Barrier(3, timeout=20)  # breaks unless three batches are under way at once
+
+    def answer(items: Sequence[int]) -> np.ndarray:
+        together.wait()
+        return np.array([[item] for item in items], np.float32)
+
+    async def use() -> list[float]:
+        batcher = Batcher(answer, max_waiting=100, max_batch=4, max_wait=0.0, lanes=3)
+        batcher.start()
+        rows = await asyncio.gather(*(batcher.ask(i) for i in range(24)))
+        assert batcher.num_batches == 6
+        await batcher.close()
+        return [float(row[0]) for row in rows]
+
+    assert asyncio.run(use()) == list(range(24))
+
+
+def test_a_batch_waits_for_what_is_just_being_made() -> None:
+    network = Network()
+
+    async def late(batcher: Batcher[int], item: int) -> None:
+        with batcher.expected():
+            await asyncio.sleep(0.02 * item)
+        await batcher.ask(item)
+
+    async def use() -> None:
+        batcher = Batcher(network, max_waiting=10, max_wait=0.0)
+        batcher.start()
+        await asyncio.gather(late(batcher, 0), late(batcher, 1), late(batcher, 2))
+        await batcher.close()
+
+    asyncio.run(use())
+    assert network.batches == [3]
+
+
 def test_the_queue_is_bounded_and_places_come_back() -> None:
     async def use() -> None:
         batcher = Batcher(Network(), max_waiting=3)

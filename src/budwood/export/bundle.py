@@ -7,49 +7,40 @@ this very predictor. What the bundle knows is in `bundle_facts.py`; a zip of it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.decode import MAX_ASPECT, decode_file
 from budwood.data.preprocess import Preprocess
 from budwood.errors import IntegrityError, UnreadableImage, UsageError
 from budwood.evaluation.calibrate import apply_temperature
 from budwood.evaluation.deciding import Decision, decide
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.views import View
+from budwood.export.batches import refuse_odd
 from budwood.export.bundle_facts import FACTS_NAME, FORMAT, BundleFacts, read_facts
 from budwood.export.golden import check_golden
 from budwood.export.joining import JOINS
 from budwood.export.network import BATCH_SIZE, NetworkAnswers
+from budwood.export.reading import Unreadable, read_each
 from budwood.export.sealing import WEIGHTS_NAME, seal, write_bundle
 from budwood.export.weights import read_weights
 from budwood.export.zipped import opened_zip
-from budwood.files import check_manifest, escape_name
+from budwood.files import check_manifest
 from budwood.models.build import Classifier
 
 __all__ = ["BATCH_SIZE", "FORMAT", "Bundle", "BundleFacts", "Unreadable", "load", "read_facts", "seal", "write_bundle"]
 
 MEMBERS_NAME = "members"
 _WEIGHTS_OF_FORMAT_1 = "weights.safetensors"
-_DECODERS = 2
 _MAX_DEPTH = 4  # of members within members
 T = TypeVar("T")
 
 # One picture at the input size of every network that will see it.
 Prepared = dict[Preprocess, NDArray[np.uint8]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A file that could not be answered, and why."""
-
-    path: str
-    reason: str
 
 
 def _unheard(count: int) -> None:
@@ -123,10 +114,10 @@ class Bundle:
         names: list[str] = []
         unreadable: list[Unreadable] = []
         for chunk in _chunks(paths, BATCH_SIZE):
-            decoded = list(self._decode(chunk))
-            unreadable += [d for d in decoded if isinstance(d, Unreadable)]
-            names += [_name(p) for p, d in zip(chunk, decoded, strict=True) if not isinstance(d, Unreadable)]
-            probs.append(self.answer([d for d in decoded if not isinstance(d, Unreadable)]))
+            read = list(read_each(chunk, self.prepare))
+            unreadable += [found for _, found in read if isinstance(found, Unreadable)]
+            names += [name for name, found in read if not isinstance(found, Unreadable)]
+            probs.append(self.answer([found for _, found in read if not isinstance(found, Unreadable)]))
             advance(len(chunk))
         table = np.concatenate(probs) if probs else np.zeros((0, len(self.classes)), np.float32)
         return (
@@ -208,11 +199,7 @@ class Bundle:
         Raises:
             ValueError: it has another form, or is a strip.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(f"a picture has shape {image.shape} and type {image.dtype}; expected [H, W, 3] uint8")
-        height, width = image.shape[:2]
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise ValueError(f"a picture of {width} x {height} pixels is a strip; at most 1 : {MAX_ASPECT} is allowed")
+        refuse_odd(image)
         return {preprocess: preprocess.pixels(image) for preprocess in self._preprocesses()}
 
     def answer(self, prepared: Sequence[Prepared], *, plain: bool = False) -> NDArray[np.float32]:
@@ -223,16 +210,6 @@ class Bundle:
             return self._calibrated(self._join([member.answer(prepared, plain=plain) for member in self.members]))
         pixels = np.stack([sizes[self._network.preprocess] for sizes in prepared])
         return self._calibrated(self._network.plain(pixels) if plain else self._network(pixels))
-
-    def _decode(self, paths: Sequence[str | Path]) -> Iterator[Prepared | Unreadable]:
-        def one(path: str | Path) -> Prepared | Unreadable:
-            try:
-                return self.prepare(decode_file(Path(path)).image)
-            except UnreadableImage as error:
-                return Unreadable(path=_name(path), reason=str(error))
-
-        with ThreadPoolExecutor(_DECODERS) as pool:
-            yield from pool.map(one, paths)
 
 
 def load(folder: str | Path) -> Bundle:
@@ -303,7 +280,3 @@ def _opened(place: Path, *, depth: int) -> Bundle:
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for at in range(0, len(items), size):
         yield items[at : at + size]
-
-
-def _name(path: str | Path) -> str:
-    return escape_name(str(path))

@@ -62,17 +62,15 @@ class Graph:
         """Elements of ``yes`` where the condition holds, else of ``no``."""
         return self.node("Where", condition, yes, no, dtype=yes.dtype)
 
-    def choose(self, condition: Tensor, yes: Tensor, no: Tensor, *, rank: int) -> Tensor:
-        """The whole of ``yes`` where the condition, of shape [1], holds, else of ``no``; shapes of one rank."""
-        name = self.new_name("choice")
-        branches = {}
-        for branch, tensor in (("then", yes), ("else", no)):
-            own = f"{name}_{branch}"
-            result = helper.make_tensor_value_info(own, onnx_type(tensor.dtype), [None] * rank)
-            made = helper.make_node("Identity", [tensor.name], [own], own)
-            branches[f"{branch}_branch"] = helper.make_graph([made], f"{own}_graph", [], [result])
-        self.nodes.append(helper.make_node("If", [condition.name], [name], name, **branches))
-        return Tensor(self, name, yes.dtype)
+    def choose(self, condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+        """The whole of ``yes`` where the condition, of shape [1], holds, else of ``no``; tensors of one rank.
+
+        Not ONNX's ``If``: OpenVINO (2026.4) overwrites what its branches hand on, without a word.
+        """
+        flat, end = self.concat(yes.reshape(-1), no.reshape(-1)), yes.reshape(-1).size(0)
+        start, stop = self.where(condition, end * 0, end), self.where(condition, end, flat.size(0))
+        shape = self.where(condition, yes.shape(), no.shape())
+        return self.node("Reshape", flat.slice(start, stop, axis=0), shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +138,10 @@ class Tensor:
         """A part along an axis; ends are numbers or tensors of shape [1]."""
         ends = [end if isinstance(end, Tensor) else self.graph.ints(end) for end in (start, stop)]
         return self.graph.node("Slice", self, *ends, self.graph.ints(axis), self.graph.ints(step))
+
+    def shape(self) -> Tensor:
+        """The lengths along all axes, shape [rank]."""
+        return self.graph.node("Shape", self, dtype=np.int64)
 
     def size(self, axis: int) -> Tensor:
         """The length along an axis, shape [1]."""

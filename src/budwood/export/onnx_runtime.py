@@ -6,18 +6,17 @@ The file is read as hostile: one that asks for data outside of itself, or that B
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.decode import MAX_ASPECT
 from budwood.errors import IntegrityError, UsageError
 from budwood.evaluation.calibrate import Calibration
+from budwood.export.batches import equal_batches
 
-BATCH_SIZE = 32
 METADATA = "budwood."
 # Which fields of a message of ONNX's protocol hold messages that may hold tensors, and of what kind those are.
 _INSIDE = {
@@ -52,12 +51,7 @@ class OnnxBundle:
             for name, value in self._session.get_modelmeta().custom_metadata_map.items()
             if name.startswith(METADATA)
         }
-        try:
-            self.classes: tuple[str, ...] = tuple(json.loads(self.facts["classes"]))
-            known = json.loads(self.facts["calibration"])
-            self.calibration = None if known is None else Calibration.from_dict(known)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise IntegrityError(f"{path} is no file of Budwood's: it does not name its classes ({error!r})") from error
+        self.classes, self.calibration = read_answers(self.facts, str(path))
 
     def predict_images(
         self, images: Sequence[NDArray[np.uint8]], *, advance: Callable[[int], None] = lambda count: None
@@ -70,11 +64,24 @@ class OnnxBundle:
             ValueError: an image has another form or type, or is a strip (longer than 100 times its width).
         """
         tables = [np.zeros((0, len(self.classes)), np.float32)]
-        for batch in _batches(images):
-            found: NDArray[np.float32] = self._session.run(None, {"images": np.stack(batch)})[0]
+        for batch in equal_batches(images):
+            found: NDArray[np.float32] = self._session.run(None, {"images": batch})[0]
             tables.append(found)
             advance(len(batch))
         return np.concatenate(tables)
+
+
+def read_answers(facts: Mapping[str, str], name: str) -> tuple[tuple[str, ...], Calibration | None]:
+    """The classes and the calibration that an exported file tells of itself, as JSON texts; ``name``: of the file.
+
+    Raises:
+        IntegrityError: it does not.
+    """
+    try:
+        known = json.loads(facts["calibration"])
+        return tuple(json.loads(facts["classes"])), None if known is None else Calibration.from_dict(known)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{name} is no file of Budwood's: it does not name its classes ({error!r})") from error
 
 
 def refuse_outside_data(data: bytes, name: str) -> None:
@@ -154,24 +161,3 @@ def _opened(data: bytes, name: str, *, threads: int | None) -> Any:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen kinds, all derived from Exception alone
         raise IntegrityError(f"{name} cannot be carried out by onnxruntime ({str(error)[:200]})") from error
-
-
-def _batches(images: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    """Pictures that follow one another and are of equal size, at most `BATCH_SIZE` of them."""
-    batch: list[NDArray[np.uint8]] = []
-    for image in images:
-        _refuse_odd(image)
-        if batch and (len(batch) == BATCH_SIZE or image.shape != batch[0].shape):
-            yield batch
-            batch = []
-        batch.append(image)
-    if batch:
-        yield batch
-
-
-def _refuse_odd(image: NDArray[np.uint8]) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"a picture has shape {image.shape} and type {image.dtype}; expected [H, W, 3] uint8")
-    height, width = image.shape[:2]
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise ValueError(f"a picture of {width} x {height} pixels is a strip; at most 1 : {MAX_ASPECT} is allowed")

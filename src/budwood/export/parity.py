@@ -27,18 +27,19 @@ Answer = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 class Parity:
     """The largest difference of a probability from the bundle's, and on how many pictures it was looked for.
 
-    changed: pictures that were given another class.
+    changed: pictures that were given another class. allowed: how large ``worst`` may be.
     """
 
     num_pictures: int
     num_golden: int
     worst: float
     changed: int
+    allowed: float = TOLERANCE
 
     @property
     def holds(self) -> bool:
-        """Whether it is within 1e-4; a probability that is no number is not."""
-        return self.worst <= TOLERANCE
+        """Whether it is within what is allowed; a probability that is no number is not."""
+        return self.worst <= self.allowed
 
     @property
     def words(self) -> str:
@@ -49,7 +50,9 @@ class Parity:
         )
 
 
-def measure_parity(bundle: Bundle, answer: Answer, *, num_pictures: int = NUM_PICTURES, seed: int = 0) -> Parity:
+def measure_parity(
+    bundle: Bundle, answer: Answer, *, num_pictures: int = NUM_PICTURES, seed: int = 0, allowed: float = TOLERANCE
+) -> Parity:
     """Ask the bundle and ``answer`` for the same pictures."""
     golden = golden_images(bundle)
     images = [*golden, *random_images(num_pictures, seed=seed)]
@@ -61,6 +64,7 @@ def measure_parity(bundle: Bundle, answer: Answer, *, num_pictures: int = NUM_PI
         num_golden=len(golden),
         worst=worst,
         changed=int((wanted.argmax(axis=1) != found.argmax(axis=1)).sum()),
+        allowed=allowed,
     )
 
 

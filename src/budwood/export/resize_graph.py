@@ -18,6 +18,7 @@ _WEIGHT_BITS = 22  # Pillow's fixed-point weights of 8-bit pictures
 # A weight has more bits than float32 can add up exactly, so its upper and lower half are multiplied apart.
 _HALF = float(2 ** (_WEIGHT_BITS // 2))
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
+_QUARTERS = 4.0
 _REDUCE_BITS = 24  # Pillow divides a sum by n as * (2**24 // n) >> 24
 
 
@@ -104,12 +105,12 @@ def resized(
     first_down = graph.node("And", lost_down > 0, lost_down > lost_across * 2)
     vertical = _weights(graph, down, rows, filter_name=filter_name, begin=top)
     horizontal = _weights(graph, across, columns, filter_name=filter_name, begin=left)
-    first = [graph.choose(first_down, *halves, rank=2) for halves in zip(vertical, horizontal, strict=True)]
-    second = [graph.choose(first_down, *halves, rank=2) for halves in zip(horizontal, vertical, strict=True)]
-    out = graph.choose(first_down, pictures.transpose(0, 1, 3, 2), pictures, rank=4)
+    first = [graph.choose(first_down, *halves) for halves in zip(vertical, horizontal, strict=True)]
+    second = [graph.choose(first_down, *halves) for halves in zip(horizontal, vertical, strict=True)]
+    out = graph.choose(first_down, pictures.transpose(0, 1, 3, 2), pictures)
     out = _whole_levels(*(out @ half.transpose(1, 0) for half in first))
     out = _whole_levels(*(half @ out for half in second))
-    return graph.choose(first_down, out.transpose(0, 1, 3, 2), out, rank=4)
+    return graph.choose(first_down, out.transpose(0, 1, 3, 2), out)
 
 
 def _axis(preprocess: Preprocess, length: Tensor, *, shorter: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,9 +171,14 @@ def _weights(
     graph: Graph, resize: Resize, held: tuple[Tensor, Tensor], *, filter_name: str, begin: float
 ) -> tuple[Tensor, Tensor]:
     """Weights ``[results, pixels held]`` times 2**22, whole numbers, as their upper and lower halves in float32."""
-    centres = (graph.arange(resize.start, resize.stop).to(np.float64) + 0.5) * resize.scale + begin
-    places = graph.arange(*held).to(np.float64) + 0.5
-    far = (places.reshape(1, -1) - centres.reshape(-1, 1)) / resize.scale.at_least(1.0)
+    twice = resize.size.to(np.float64) * 2.0
+    # A place minus a centre, times twice the size. Each product is exact in float32, so that a runtime without float64
+    # (OpenVINO) loses no digits in the difference either.
+    length = (resize.length * _QUARTERS).apply("Floor") / _QUARTERS
+    results = (graph.arange(resize.start, resize.stop).to(np.float64) * 2.0 + 1.0).reshape(-1, 1)
+    places = (graph.arange(*held).to(np.float64) + 0.5).reshape(1, -1)
+    apart = (places - begin) * twice - results * length - results * (resize.length - length)
+    far = apart / (resize.scale.at_least(1.0) * twice)
     raw = _FILTERS[filter_name](graph, far.apply("Abs"))
     shares = raw / raw.sum(1, keep=True) * 2.0**_WEIGHT_BITS
     whole = shares.apply("Sign") * (shares.apply("Abs") + 0.5).apply("Floor")

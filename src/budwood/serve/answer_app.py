@@ -16,14 +16,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+import budwood
 from budwood.errors import UnreadableImage, UsageError
 from budwood.files import escape_name
-from budwood.machine import versions
 from budwood.report.templating import environment, printable
+from budwood.serve.answer_schema import BODY, ERRORS, FILE, AnswersBody, ErrorBody
 from budwood.serve.answering import Answer, Answerer
 from budwood.serve.batching import Busy
 from budwood.serve.guard import Guard, Rules
@@ -38,64 +38,6 @@ _STATIC = {
     "answer.css": ("budwood.serve", "static", "text/css"),
     "answer.js": ("budwood.serve", "static", "text/javascript"),
     "dom.js": ("budwood.serve", "static", "text/javascript"),
-}
-_FILE = {"type": "string", "format": "binary"}
-_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"files": {"type": "array", "items": _FILE, "minItems": 1}},
-                "required": ["files"],
-            }
-        },
-        **{kind: {"schema": _FILE} for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")},
-    },
-}
-
-
-class AnswerBody(BaseModel):
-    """One picture: ``answer`` is null where the model does not know, ``candidates`` then say what it may be.
-
-    ``predicted`` is the likeliest class in any case. ``certain`` is null where the model cannot tell. Of a file that
-    cannot be read only ``file`` and ``error`` are there.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    file: str
-    predicted: str | None = None
-    probability: float | None = None
-    answer: str | None = None
-    certain: bool | None = None
-    candidates: list[str] = Field(default_factory=list)
-    probabilities: dict[str, float] = Field(default_factory=dict)
-    error: str = ""
-
-
-class AnswersBody(BaseModel):
-    """``answers`` in the order of the files."""
-
-    answers: list[AnswerBody]
-
-
-class ErrorBody(BaseModel):
-    """What was wrong, in words, and a short code for programs."""
-
-    error: str
-    code: str = ""
-
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "No form, no file, or too many of them"},
-    403: {"model": ErrorBody, "description": "No token, or a request of another site"},
-    405: {"model": ErrorBody, "description": "Neither GET nor POST"},
-    408: {"model": ErrorBody, "description": "The request took too long to arrive"},
-    413: {"model": ErrorBody, "description": "The request is too large"},
-    415: {"model": ErrorBody, "description": "Neither a form nor a picture"},
-    422: {"model": AnswersBody, "description": "None of the files can be read as a picture"},
-    503: {"model": ErrorBody, "description": "Too much is waiting; see Retry-After"},
 }
 
 
@@ -135,13 +77,14 @@ class AnswerApi:
                 "threshold": at.threshold if at else None,
                 "calibrated_on": known.fitted_on if known else "",
                 "calibrated_pictures": known.num_pictures if known else 0,
-                "why": engine.can_explain,
+                "why": not engine.no_maps,
+                "why_not": engine.no_maps,
                 "limits": {
                     "bytes": limits.max_body,
                     "files": limits.max_files,
                     "pixels": limits.max_pixels,
                 },
-                "budwood": versions()["budwood"],
+                "budwood": budwood.__version__,
                 "model": engine.about,
             }
         )
@@ -193,38 +136,12 @@ def answer_app(answerer: Answerer, *, title: str, rules: Rules | None = None) ->
     app = FastAPI(
         title="Budwood",
         summary="Names pictures by a model that says when it does not know.",
-        version=versions()["budwood"],
+        version=budwood.__version__,
         docs_url=None,  # its page would load a script from elsewhere
         redoc_url=None,
         lifespan=life,
     )
-    api = AnswerApi(answerer=answerer, title=title)
-    pages: dict[str, Callable[..., Response]] = {"/": api.page, "/static/{name}": _static}
-    for path, handler in pages.items():
-        app.add_api_route(path, handler, methods=["GET"], response_model=None, include_in_schema=False)
-    for path, handler in {"/health": api.health, "/info": api.info}.items():
-        app.add_api_route(path, handler, methods=["GET"], response_model=None, responses={405: _ERRORS[405]})
-    app.add_api_route(
-        "/predict",
-        api.predict,
-        methods=["POST"],
-        response_model=None,
-        responses={200: {"model": AnswersBody}, **_ERRORS},
-        openapi_extra={"requestBody": _BODY},
-    )
-    app.add_api_route(
-        "/why",
-        api.why,
-        methods=["POST"],
-        response_class=Response,
-        responses={
-            200: {"content": {"image/jpeg": {"schema": _FILE}}, "description": "A JPEG"},
-            **_ERRORS,
-            404: {"model": ErrorBody, "description": "No such class, or no maps"},
-            422: {"model": ErrorBody, "description": "The file is no picture, or no label was given"},
-        },
-        openapi_extra={"requestBody": _BODY},
-    )
+    _add_routes(app, AnswerApi(answerer=answerer, title=title))
     failures: dict[type[Exception], Callable[[Request, Any], Response]] = {
         Busy: lambda request, error: busy(error.retry_after),
         UnreadableImage: lambda request, error: refuse(422, str(error)),
@@ -237,6 +154,35 @@ def answer_app(answerer: Answerer, *, title: str, rules: Rules | None = None) ->
     app.add_middleware(Intake, limits=answerer.limits)
     app.add_middleware(Guard, rules=rules, max_body=None)
     return app
+
+
+def _add_routes(app: FastAPI, api: AnswerApi) -> None:
+    pages: dict[str, Callable[..., Response]] = {"/": api.page, "/static/{name}": _static}
+    for path, handler in pages.items():
+        app.add_api_route(path, handler, methods=["GET"], response_model=None, include_in_schema=False)
+    for path, handler in {"/health": api.health, "/info": api.info}.items():
+        app.add_api_route(path, handler, methods=["GET"], response_model=None, responses={405: ERRORS[405]})
+    app.add_api_route(
+        "/predict",
+        api.predict,
+        methods=["POST"],
+        response_model=None,
+        responses={200: {"model": AnswersBody}, **ERRORS},
+        openapi_extra={"requestBody": BODY},
+    )
+    app.add_api_route(
+        "/why",
+        api.why,
+        methods=["POST"],
+        response_class=Response,
+        responses={
+            200: {"content": {"image/jpeg": {"schema": FILE}}, "description": "A JPEG"},
+            **ERRORS,
+            404: {"model": ErrorBody, "description": "No such class, or no maps"},
+            422: {"model": ErrorBody, "description": "The file is no picture, or no label was given"},
+        },
+        openapi_extra={"requestBody": BODY},
+    )
 
 
 async def _files(form: FormData) -> list[_Sent]:

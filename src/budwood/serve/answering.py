@@ -54,7 +54,10 @@ class Answerer:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._batcher = Batcher(self.engine.answer, max_waiting=self.limits.max_waiting)
+        engine = self.engine
+        self._batcher = Batcher(
+            engine.answer, max_waiting=self.limits.max_waiting, max_batch=engine.batch, lanes=engine.lanes
+        )
         self._batcher.start()
 
     def refuse_new(self) -> None:
@@ -94,8 +97,8 @@ class Answerer:
         Raises:
             UnreadableImage: the file is no picture. UsageError: there is no map of this. Busy: too many are asked for.
         """
-        if not self.engine.can_explain:
-            raise UsageError(f"the runtime {self.engine.runtime} and this network draw no maps")
+        if self.engine.no_maps:
+            raise UsageError(self.engine.no_maps)
         if label not in self.engine.classes:
             raise UsageError("the model does not know this class")
         batcher = self._running()
@@ -112,7 +115,8 @@ class Answerer:
 
     async def _one(self, batcher: Batcher[Any], data: bytes) -> Answer:
         try:
-            prepared = await self._in_decoder(lambda: self._prepared(data))
+            with batcher.expected():
+                prepared = await self._in_decoder(lambda: self._prepared(data))
         except UnreadableImage as error:
             return Answer(reason=str(error))
         probs = await batcher.ask(prepared)

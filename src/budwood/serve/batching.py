@@ -1,7 +1,9 @@
 """Single pictures from many requests -> batches for the network, and a bounded queue before it.
 
-A batch is begun when 32 pictures wait, or 10 ms after the first one came; while the network works the next ones
-gather. What a picture is, and what is made of it, is the caller's matter.
+A batch is begun when it is full, or 10 ms after its first picture came, or 100 ms where more are just being decoded: a
+network that takes whole batches only needs as long for half of one. While it works the next ones gather.
+Several batches may be under way, each in a thread of its own (a lane): two networks on one core each answer more than
+one on two. What a picture is, and what is made of it, is the caller's matter.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 MAX_BATCH = 32
 MAX_WAIT = 0.010  # seconds
+_LONGEST_WAIT = 0.100  # seconds, while pictures are being decoded
 _LONGEST_RETRY = 60  # seconds
 _MEMORY = 0.8  # of the running mean of the seconds for a picture
 T = TypeVar("T")
@@ -43,7 +46,7 @@ class _Asked(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """One network, asked in batches from one thread of its own."""
+    """A network, asked in batches from threads of its own."""
 
     def __init__(
         self,
@@ -52,22 +55,29 @@ class Batcher(Generic[T]):
         max_waiting: int,
         max_batch: int = MAX_BATCH,
         max_wait: float = MAX_WAIT,
+        lanes: int = 1,
     ) -> None:
-        """``answer`` gives one row for each item; ``max_waiting`` is the number of places that `places` gives out."""
+        """``answer`` gives one row for each item; ``max_waiting`` is the number of places that `places` gives out.
+
+        lanes: from how many threads ``answer`` is called at the same time.
+        """
         self._answer = answer
         self._max_waiting, self._max_batch, self._max_wait = max_waiting, max_batch, max_wait
         self._queue: deque[_Asked[T]] = deque()
         self._came = asyncio.Event()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._task: asyncio.Task[None] | None = None
+        self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="network")
+        self._lanes = lanes
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._seconds = 0.0  # for one picture
+        self._expected = 0
         self.waiting = 0
         self.num_batches = 0
 
     def start(self) -> None:
         """Begin to answer, in the event loop that runs."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()) for _ in range(self._lanes)]
 
     @contextmanager
     def places(self, count: int) -> Iterator[None]:
@@ -84,13 +94,23 @@ class Batcher(Generic[T]):
         finally:
             self.waiting -= count
 
+    @contextmanager
+    def expected(self) -> Iterator[None]:
+        """Around what makes an item that is then asked for at once: a batch that is not full waits for it a little."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._came.set()
+
     async def ask(self, item: T) -> Row:
         """The row for one item.
 
         Raises:
             Busy: the server stopped before its turn came.
         """
-        if self._closing and self._task is None:
+        if self._closing and not self._tasks:
             raise Busy(self.retry_after())
         asked = _Asked(item, asyncio.get_running_loop().create_future())
         self._queue.append(asked)
@@ -98,12 +118,12 @@ class Batcher(Generic[T]):
         return await asked.answer
 
     async def run_alone(self, work: Callable[[], Any]) -> Any:
-        """Run something between two batches, in the network's own thread."""
+        """Run something between two batches, in one of the network's own threads."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def retry_after(self) -> int:
         """Whole seconds until what waits now will be answered."""
-        return min(_LONGEST_RETRY, max(1, math.ceil(self.waiting * self._seconds)))
+        return min(_LONGEST_RETRY, max(1, math.ceil(self.waiting * self._seconds / self._lanes)))
 
     def refuse_new(self) -> None:
         """From now on nobody gets a place; those who have one are answered."""
@@ -112,11 +132,10 @@ class Batcher(Generic[T]):
     async def close(self) -> None:
         """Stop at once; whoever still waits is told to come back."""
         self.refuse_new()
-        task, self._task = self._task, None
-        if task:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         for asked in self._queue:
             if not asked.answer.done():
                 asked.answer.set_exception(Busy(self.retry_after()))
@@ -132,12 +151,15 @@ class Batcher(Generic[T]):
                 await self._answer_all(batch)
 
     async def _gathered(self) -> None:
-        """Wait for a full batch, or until the first one has waited long enough."""
+        """Wait for a full batch, or until the first one has waited long enough; another lane may take them first."""
         while not self._queue:
             self._came.clear()
             await self._came.wait()
-        until = self._queue[0].since + self._max_wait
-        while len(self._queue) < self._max_batch and (left := until - time.monotonic()) > 0:
+        while 0 < len(self._queue) < self._max_batch:
+            longest = max(self._max_wait, _LONGEST_WAIT) if self._expected else self._max_wait
+            left = self._queue[0].since + longest - time.monotonic()
+            if left <= 0:
+                return
             self._came.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._came.wait(), left)

@@ -7,6 +7,7 @@ answers are those of torch is judged in `frozen_network.py`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import logging
 import sys
@@ -79,6 +80,10 @@ def _converted(network: nn.Module, size: int) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if "inplace" in vars(module):  # torch rewrites such steps one by one, which takes longer than all the rest
+            vars(module)["inplace"] = False
     batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
     with _unheard(), torch.no_grad():
         program = torch.export.export(network, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: batch},))

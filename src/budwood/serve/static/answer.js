@@ -148,8 +148,9 @@ async function begin() {
     return;
   }
   info = await answer.json();
+  const without = info.why ? "" : ` Where it looks is not shown: ${info.why_not}.`;
   const threshold = info.threshold === null ? "" : ` It answers from ${percent(info.threshold)} certainty on.`;
-  document.getElementById("about").textContent = clean(`Names pictures as one of ${counted(info.classes.length, "class", "classes")}.${threshold}`);
+  document.getElementById("about").textContent = clean(`Names pictures as one of ${counted(info.classes.length, "class", "classes")}.${threshold}${without}`);
   listenTo(document.getElementById("choose"));
   listenTo(document.getElementById("camera"));
   for (const kind of ["dragenter", "dragover"]) document.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
