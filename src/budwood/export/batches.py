@@ -1,4 +1,4 @@
-"""Decoded pictures in batches that one tensor can hold, for the runtimes that take pictures of any size; and what no picture is."""
+"""Decoded pictures in batches that one tensor can hold, for runtimes that take any size; and what no picture is."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from budwood.export.parity import NUM_PICTURES, measure_parity
 from budwood.export.torch_graph import network_graph
 from budwood.files import scratch_folder, write_json, write_manifest
 
-# OpenVINO computes the weights of a resize in float32, so that now and then a byte is one grey level off; in pictures of
+# OpenVINO computes the weights of a resize in float32, so that now and then a byte is a grey level off; in pictures of
 # noise a network may make some thousandths of that.
 OPENVINO_TOLERANCE = 1e-2
 

@@ -1,4 +1,4 @@
-"""Picture files, decoded and made ready a few at a time; one that cannot be read is told, and takes no other with it."""
+"""Picture files, decoded and made ready a few at a time; one that cannot be read takes no other with it."""
 
 from __future__ import annotations
 
