@@ -175,5 +175,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, photos: Path, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", RECIPES)
-def test_two_hundred_kills_lose_nothing(name: str, photos: Path, tmp_path: Path) -> None:
-    assert kill_until_done(photos, name, tmp_path, live=in_a_new_interpreter, kills=67, seed=7) >= 67
+def test_two_hundred_kills_lose_nothing(name: str, photos: Path, tmp_path: Path, forked: Live) -> None:
+    assert kill_until_done(photos, name, tmp_path, live=forked, kills=67, seed=7) >= 67
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", RECIPES)
+def test_kills_while_python_still_starts_lose_nothing(name: str, photos: Path, tmp_path: Path) -> None:
+    assert kill_until_done(photos, name, tmp_path, live=in_a_new_interpreter, kills=5, seed=8) >= 5
