@@ -18,7 +18,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.evaluation.compare import paired_difference
+from budwood.evaluation.compare import Comparison, Difference, paired_difference
 from budwood.evaluation.crossed import crossed_interval, folds_interval
 from budwood.evaluation.intervals import Estimate, Interval
 from budwood.evaluation.metrics import Metrics, summarise
@@ -93,9 +93,11 @@ def of_metrics(found: Metrics) -> dict[str, Estimate]:
         "balanced accuracy": found.balanced_accuracy,
         "macro precision": averages.macro_precision,
         "macro F1": found.macro_f1,
+        "weighted precision": averages.weighted_precision,
         "weighted F1": averages.weighted_f1,
         "AUC": first.roc_auc,
         "macro AUC": found.roc_auc and found.roc_auc.macro,
+        "weighted AUC": found.roc_auc and found.roc_auc.weighted,
         "micro AUC": found.roc_auc and found.roc_auc.micro,
         "AP": first.average_precision,
         "macro AP": found.average_precision and found.average_precision.macro,
@@ -104,6 +106,17 @@ def of_metrics(found: Metrics) -> dict[str, Estimate]:
         "calibration error": scores.calibration_error,
     }
     return {name: estimate for name, estimate in kinds.items() if estimate is not None}
+
+
+def of_comparison(found: Comparison) -> dict[str, Difference]:
+    """The differences of each kind of interval."""
+    return {
+        "accuracy (Tango)": found.accuracy,
+        "recall (Tango)": found.recall[0],
+        "balanced accuracy": found.balanced_accuracy,
+        "macro F1": found.macro_f1,
+        "F1 of a class": found.f1[0],
+    }
 
 
 def score_coverage(
@@ -128,19 +141,16 @@ def pair_coverage(
     """Coverage of differences between two models, and how often two equal models are told apart (``equal: ...``)."""
     generator = np.random.default_rng([seed, pictures, classes, uneven, 2])
     counts, held = counts_of(pictures, classes, uneven=uneven), defaultdict(list)
-    names = ("accuracy", "balanced_accuracy", "macro_f1")
     for equal in (False, True):
         for world in itertools.islice(worlds(generator, counts, equal=equal), MODELS):
             many = paired_difference(*world.draw(generator, times=max(1, BIG // counts.sum()), models=2), resamples=2)
             for trial in range(max(1, trials // MODELS)):
                 found = paired_difference(*world.draw(generator, models=2), seed=trial, resamples=resamples)
-                for name in names:
-                    difference = getattr(found, name)
-                    truth = 0.0 if equal else getattr(many, name).value
+                for name, difference in of_comparison(found).items():
                     if equal:
                         held[f"equal: {name}"].append(0.0 not in difference.interval)
                     else:
-                        held[name].append(holds(difference.interval, truth))
+                        held[name].append(holds(difference.interval, of_comparison(many)[name].value))
                 if equal:
                     held["equal: McNemar"].append(found.mcnemar_p < 0.05)
                     held["equal: verdict"].append(found.verdict != "cannot tell")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from budwood.member_training import fit_members, member_recipes
+from budwood.member_training import member_recipes
 from budwood.recipe import load_recipe
 from budwood.recipes import reported_figure, seed_recipes
+from budwood.systems import fit
 
 ROOT = Path(__file__).parents[1]
 ENSEMBLES = ("a2-ensemble7", "a3-ensemble3")
@@ -64,7 +65,7 @@ def test_the_header_and_the_document_say_what_was_reported(name: str) -> None:
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_an_ensemble_recipe_runs_from_pictures_to_report(name: str, photos: Path, tmp_path: Path) -> None:
     recipe = load_recipe(name, tiny=True)
-    run = fit_members(photos, recipe=recipe, out=tmp_path / "run", threads=1)
+    run = fit(photos, recipe=recipe, out=tmp_path / "run", threads=1)
     assert len(run.metrics["ensemble"]["members"]) == len(recipe.ensemble.members)
     assert run.report.is_file()
     assert run.folder.verify() == []

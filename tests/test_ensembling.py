@@ -16,11 +16,14 @@ from budwood.errors import IntegrityError, Interrupted, LeakError, SettingsError
 from budwood.evaluation.predictions import Predictions
 from budwood.export.bundle import load
 from budwood.files import read_json, write_json
-from budwood.member_training import fit_members, member_recipes
+from budwood.member_training import member_recipes
 from budwood.members import choosing_answers, open_members
-from budwood.pipeline import fit
+from budwood.order import Order
 from budwood.recipe import EnsembleSpec, Recipe, load_recipe, parse_recipe
 from budwood.runs import Run, RunDir
+from budwood.systems import fit
+from budwood.test_lock import FILE_NAME, Looking
+from budwood.workspace import workspace
 
 QUICK = ("export.golden=1",)
 
@@ -220,25 +223,26 @@ def test_members_that_cannot_be_are_told_before_anything_is_trained(tmp_path: Pa
 def test_members_are_trained_on_one_split_and_a_stopped_ensemble_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from budwood import member_training
+    from budwood import member_training, pipeline
 
     recipe = load_recipe("probe", overrides=['ensemble.members=["probe", "probe"]', *QUICK], tiny=True)
     trained: list[str] = []
 
-    def stops_at_second(*arguments: object, **options: object) -> Run:
-        trained.append(Path(str(options["out"])).name)
+    def stops_at_second(order: Order, *, looking: Looking) -> Run:
+        trained.append(order.path.name)
+        assert (looking.run, looking.members) == (tmp_path / "run", ("1-probe", "2-probe"))
         if len(trained) == 2:
             raise Interrupted("stopped; go on with the member")
-        return fit(*arguments, **options)  # type: ignore[arg-type]
+        return pipeline.fit(order, looking=looking)
 
     with monkeypatch.context() as patch:
         patch.setattr(member_training, "fit", stops_at_second)
         with pytest.raises(Interrupted, match=r"run keeps what was done"):
-            fit_members(photos, recipe=recipe, out=tmp_path / "run", threads=1)
+            fit(photos, recipe=recipe, out=tmp_path / "run", threads=1)
     assert RunDir(tmp_path / "run").read_status()["state"] == "interrupted"
     first = tmp_path / "run" / "members" / "1-probe"
     weights = (first / "bundle" / "model.safetensors").stat().st_mtime_ns
-    done = fit_members(photos, recipe=recipe, out=tmp_path / "run", threads=1, resume=True)
+    done = fit(photos, recipe=recipe, out=tmp_path / "run", threads=1, resume=True)
     assert (first / "bundle" / "model.safetensors").stat().st_mtime_ns == weights, "what was done is not done again"
     splits = [read_json(run / "split.json")["parts"] for run in sorted(first.parent.iterdir())]
     assert len(splits) == 2
@@ -246,3 +250,20 @@ def test_members_are_trained_on_one_split_and_a_stopped_ensemble_goes_on(
     assert done.folder.verify() == []
     again = parse_recipe(done.folder.recipe.read_text(encoding="utf-8"), source="recipe")
     assert json.dumps(again.model_dump(mode="json")) == json.dumps(recipe.model_dump(mode="json"))
+
+
+@pytest.mark.slow
+def test_members_trained_and_joined_by_one_command_are_one_look_in_the_ensembles_name(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = load_recipe("probe", overrides=['ensemble.members=["probe", "probe"]', "predict.views=1", *QUICK])
+    done = fit(photos, recipe=chosen, out=tmp_path / "run", threads=1)
+    members = sorted(done.folder.members.iterdir())
+    for metrics in (done.metrics, *(read_json(RunDir(member).metrics) for member in members)):
+        assert (metrics["test_looks"], metrics["looks"]) == (1, "looked at once")
+    (line,) = (workspace(photos).path / FILE_NAME).read_text(encoding="ascii").splitlines()
+    found = json.loads(line)
+    assert (found["kind"], found["members"]) == ("ensemble", [member.name for member in members])
+    again = combine(members, method="mean", out=tmp_path / "again").metrics
+    assert again["test_looks"] == 2, "whoever joins finished runs once more has looked once more"

@@ -27,9 +27,9 @@ from budwood.explaining_pictures import explain_pictures
 from budwood.files import read_json
 from budwood.herbarium import SPECIES, draw_herbarium
 from budwood.page import report_data, write_report
-from budwood.pipeline import fit
 from budwood.reference import load_reference, reference_set
 from budwood.runs import RunDir
+from budwood.systems import fit
 
 SETTINGS = (
     "model.backbone=test_efficientnet",

@@ -9,7 +9,7 @@ import pytest
 
 from budwood.data.loader import PixelSet
 from budwood.evaluation.predictions import Predictions
-from budwood.pipeline import fit
+from budwood.systems import fit
 from budwood.trained import Trained
 from budwood.training import Trainer
 

@@ -8,11 +8,11 @@ import pytest
 
 from budwood.models.backbones import outline_backbone
 from budwood.models.blocks import describe_share
-from budwood.pipeline import fit
 from budwood.recipe import load_recipe
 from budwood.recipes import seed_recipes
 from budwood.sweep_plan import SweepPlan, plan_sweep
 from budwood.sweeping import sweep
+from budwood.systems import fit
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = {

@@ -19,11 +19,11 @@ from budwood.evaluation.predictions import Predictions
 from budwood.events import Scored, StepAdvanced, StepStarted, Warned
 from budwood.export.bundle import load
 from budwood.files import read_json
-from budwood.pipeline import fit
 from budwood.recipe import load_recipe
 from budwood.sweep_plan import plan_sweep
 from budwood.sweep_result import SweepResult
 from budwood.sweeping import sweep
+from budwood.systems import fit
 from budwood.train import boundary
 
 TINY: dict[str, Any] = {"tiny": True, "threads": 1}

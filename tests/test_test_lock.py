@@ -12,7 +12,7 @@ import pytest
 from budwood.data.records import Catalog, ImageRecord
 from budwood.data.split_nouns import Split
 from budwood.errors import IntegrityError, OutputError
-from budwood.test_lock import FILE_NAME, Looks, count_look, looks_at
+from budwood.test_lock import FILE_NAME, Looking, Looks, count_look, looks_at
 from budwood.workspace import workspace
 
 
@@ -40,7 +40,8 @@ SPLIT = split_of(CATALOG, "ef")
 
 
 def look(photos: Path, run: str, *, split: Split = SPLIT, catalog: Catalog = CATALOG, settings: str = "s") -> Looks:
-    return count_look(photos, split, catalog, run=run, kind="fit", recipe="probe", seed=0, settings=settings)
+    looking = Looking(run=Path(run), kind="fit", recipe="probe", seed=0, settings=settings)
+    return count_look(photos, split, catalog, looking=looking)
 
 
 def test_each_run_is_one_look_and_a_resumed_one_is_not_counted_twice(photos: Path) -> None:
@@ -58,7 +59,19 @@ def test_each_run_is_one_look_and_a_resumed_one_is_not_counted_twice(photos: Pat
 def test_the_same_folder_with_other_settings_or_another_kind_is_another_look(photos: Path) -> None:
     assert look(photos, "runs/a", settings="lr 1").number == 1
     assert look(photos, "runs/a", settings="lr 2").number == 2
-    assert count_look(photos, SPLIT, CATALOG, run="runs/a", kind="ensemble", settings="lr 2").number == 3
+    joined = Looking(run=Path("runs/a"), kind="ensemble", settings="lr 2")
+    assert count_look(photos, SPLIT, CATALOG, looking=joined).number == 3
+
+
+def test_members_of_one_decision_are_one_look_that_names_them_and_older_lines_name_none(photos: Path) -> None:
+    look(photos, "runs/a")
+    group = Looking(run=Path("runs/both"), kind="ensemble", settings="s", members=("1-probe", "2-probe"))
+    assert [count_look(photos, SPLIT, CATALOG, looking=group).number for _ in range(3)] == [2, 2, 2]
+    found = looks_at(photos, SPLIT, CATALOG)
+    assert [each.members for each in found.earlier] == [(), ("1-probe", "2-probe")]
+    lines = [json.loads(line) for line in (workspace(photos).path / FILE_NAME).read_text().splitlines()]
+    assert ["members" in line for line in lines] == [False, True], "a look of one model is written as it always was"
+    assert Looks.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 def test_another_test_part_is_fresh_but_cleaning_the_training_part_does_not_make_it_so(photos: Path) -> None:

@@ -17,9 +17,9 @@ from budwood.evaluation.views import MENUS, View
 from budwood.events import Warned, silent
 from budwood.export.bundle import load
 from budwood.models.build import Classifier, open_backbone, store_side
-from budwood.pipeline import fit
 from budwood.prepare import Dataset, choose_views, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe, load_recipe, parse_recipe
+from budwood.systems import fit
 from budwood.train.device import Device
 from budwood.train.features import FeatureSource
 from budwood.training import Trainer

@@ -18,7 +18,7 @@ import numpy as np
 
 from budwood import machine
 from budwood.ensemble_report import write_ensemble_report
-from budwood.errors import IntegrityError, OutputError
+from budwood.errors import IntegrityError
 from budwood.evaluation.calibrate import Calibration, apply_temperature, fit_calibration
 from budwood.evaluation.calibration_score import calibration_scores
 from budwood.evaluation.joining import Joining, JoinMethod, align_tables, choose_joining, held_out_answers
@@ -26,16 +26,17 @@ from budwood.evaluation.joining_fits import Table
 from budwood.evaluation.joining_score import EnsembleScore, score_ensemble
 from budwood.evaluation.metrics import summarise
 from budwood.evaluation.predictions import Predictions
-from budwood.events import Event, Listener, StepFinished, StepStarted, Warned, silent
+from budwood.events import Listener, StepFinished, StepStarted, Warned, silent
 from budwood.export.bundle import load
 from budwood.export.bundle_facts import read_facts
 from budwood.export.members import write_ensemble
 from budwood.files import read_json, unescape_name, write_json, write_text
 from budwood.members import MemberRun, choosing_answers, open_members
+from budwood.noting import counted_look, looked, noted
 from budwood.opening import Journal, command_line, new_run_path, opened_run
 from budwood.recipe import EnsembleSpec, Recipe
-from budwood.runs import Run, RunDir, StepTime
-from budwood.test_lock import Looks, count_look, fingerprint_of_test_part
+from budwood.runs import Run, RunDir
+from budwood.test_lock import Looking, fingerprint_of_test_part
 
 _CHECKED = 4  # test pictures that the written bundle answers again
 _TOLERANCE = 1e-3
@@ -80,10 +81,20 @@ def combine(
 
 
 def join(
-    run: RunDir, journal: Journal, members: Sequence[MemberRun], *, recipe: Recipe, listen: Listener = silent
+    run: RunDir,
+    journal: Journal,
+    members: Sequence[MemberRun],
+    *,
+    recipe: Recipe,
+    looking: Looking | None = None,
+    listen: Listener = silent,
 ) -> None:
-    """Choose, write the bundle, score it once, and report, all into an opened run folder."""
-    told = _noted(run, journal, listen)
+    """Choose, write the bundle, score it once, and report, all into an opened run folder.
+
+    Args:
+        looking: in whose name the look is counted, where the members' looks are counted in it, too.
+    """
+    told = noted(run, journal, listen)
     start = time.perf_counter()
     told(StepStarted(step="ensemble", total=1))
     write_text(run.recipe, recipe.to_toml())
@@ -92,7 +103,12 @@ def join(
         if member.metrics.get("refit"):
             told(Warned(text=f"{member.name}: the model that was scored is joined, not the one refitted on all parts"))
     choice = _choose(members, recipe)
-    looks = _count_look(run, members, recipe, listen=told)
+    first = members[0]
+    looks = None
+    # Where no member's look was counted they are tiny ones: they learn nothing of the test part.
+    if any("test_looks" in member.metrics for member in members):
+        mine = looking or _looking(run, members, recipe)
+        looks = counted_look(first.photos, first.split, first.catalog, looking=mine, listen=told)
     val, test, score = _judge(members, choice, seed=recipe.seed)
     val.save(run.predictions("val"))
     test.save(run.predictions("test"))
@@ -111,7 +127,7 @@ def join(
             "refit": False,
             "scored": "bundle",
             "calibration": calibration_scores(choice.calibration, test),
-            **_looked(looks, test),
+            **looked(looks, metrics),
             "ensemble": _described(members, choice, score, seed=recipe.seed),
         },
     )
@@ -157,19 +173,6 @@ def _write_bundle(
     )
 
 
-def _noted(run: RunDir, journal: Journal, listen: Listener) -> Listener:
-    """Steps and warnings go into the run's folder, too."""
-
-    def hear(event: Event) -> None:
-        if isinstance(event, StepFinished):
-            journal.finished(StepTime(name=event.step, seconds=round(event.seconds, 3), note=event.note))
-        elif isinstance(event, Warned):
-            run.warn(event.text)
-        listen(event)
-
-    return hear
-
-
 def _take_over(run: RunDir, first: MemberRun) -> None:
     """What is said about the pictures is the first member's: they have one split."""
     for name in _FROM_FIRST:
@@ -202,31 +205,16 @@ def _judge(
     return joined[0], joined[1], score
 
 
-def _count_look(run: RunDir, members: Sequence[MemberRun], recipe: Recipe, *, listen: Listener) -> Looks | None:
-    """Count the ensemble's look at the test part; None where its members' looks were not counted either."""
-    if not any("test_looks" in member.metrics for member in members):
-        return None  # tiny ones: they learn nothing of the test part
-    first = members[0]
-    try:
-        return count_look(
-            first.photos,
-            first.split,
-            first.catalog,
-            run=str(run.path),
-            kind="ensemble",
-            recipe=recipe.name,
-            seed=recipe.seed,
-            settings=recipe.to_toml() + "".join(str(member.run.path.resolve()) for member in members),
-        )
-    except OutputError as error:  # the members' training must not be lost to a folder that cannot be written
-        listen(Warned(text=f"this look at the test part is not counted: {error}"))
-        return None
-
-
-def _looked(looks: Looks | None, test: Predictions) -> dict[str, Any]:
-    if looks is None:
-        return {}
-    return {"test_looks": looks.number, "looks": looks.words(pictures=len(test), accuracy=_accuracy(test))}
+def _looking(run: RunDir, members: Sequence[MemberRun], recipe: Recipe) -> Looking:
+    """The same runs joined in the same way into the same folder are one look."""
+    return Looking(
+        run=run.path,
+        kind="ensemble",
+        recipe=recipe.name,
+        seed=recipe.seed,
+        settings=recipe.to_toml() + "".join(str(member.run.path.resolve()) for member in members),
+        members=tuple(member.name for member in members),
+    )
 
 
 def _training(first: MemberRun, recipe: Recipe) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class BudwoodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: X and y do not fit, or cannot be trained on. UsageError: a setting is wrong.
         """
-        from budwood.pipeline import fit
+        from budwood.recipe import load_recipe
+        from budwood.systems import fit
 
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(X):
@@ -82,20 +83,13 @@ class BudwoodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         index = dict(zip(classes.tolist(), names, strict=True))
         pictures = _absolute(X)
         recipe = os.path.abspath(self.recipe) if self.recipe.endswith(".toml") else self.recipe
+        chosen = load_recipe(recipe, overrides=tuple(self.overrides), seed=self.seed, refit=self.refit, tiny=self.tiny)
+        chosen.refuse_other_systems("BudwoodClassifier")
         out = os.path.abspath(self.out) if self.out is not None else "run"
         # What a run keeps beside itself, such as its count of looks, goes with the folder.
         with scratch_folder() as folder, contextlib.chdir(folder):
             photos = _write_pictures(pictures, folder, labels=[index[label] for label in labels.tolist()])
-            run = fit(
-                photos,
-                recipe=recipe,
-                overrides=tuple(self.overrides),
-                seed=self.seed,
-                refit=self.refit,
-                tiny=self.tiny,
-                threads=self.threads,
-                out=out,
-            )
+            run = fit(photos, recipe=chosen, threads=self.threads, out=out)
             self.bundle_: Bundle = load(run.bundle)
         self.classes_ = classes
         known = {name: k for k, name in enumerate(self.bundle_.classes)}

@@ -6,7 +6,6 @@ classifier (`pipeline.py`), so that their scores can be compared with one's. Wha
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,35 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from budwood import machine
 from budwood.bundling import run_facts
-from budwood.data.ledger import write_catalog
 from budwood.data.loader import PixelSet
 from budwood.data.preprocess import Preprocess
 from budwood.data.records import Catalog
-from budwood.data.split_file import write_split
 from budwood.data.split_nouns import Split
-from budwood.errors import OutputError, SettingsError
-from budwood.evaluation.metrics import Metrics
+from budwood.errors import SettingsError
 from budwood.evaluation.predictions import Predictions
-from budwood.events import Event, Listener, StepAdvanced, StepFinished, StepStarted, Warned
+from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted
 from budwood.export.bundle import Bundle, BundleFacts
-from budwood.files import sha256_bytes, to_json, write_json, write_text
-from budwood.look import form_opinion
-from budwood.models.build import open_backbone, store_side
-from budwood.opening import Journal, command_line, opened_run
-from budwood.pipeline import findings_to_json
-from budwood.prepare import Dataset, make_splits, open_pixels, part_of, read_photos, with_opinion
+from budwood.files import sha256_bytes, to_json
+from budwood.material import gather
+from budwood.noting import counted_look, noted
+from budwood.noting import looked as looked
+from budwood.opening import Journal
+from budwood.order import Order
+from budwood.prepare import Dataset, open_pixels, part_of
 from budwood.recipe import Recipe
-from budwood.runs import RunDir, StepTime
+from budwood.runs import RunDir
 from budwood.seeding import record_key
-from budwood.test_lock import Looks, count_look
+from budwood.test_lock import Looking, Looks
 from budwood.train.autoencode import Shown
 from budwood.train.epoch_keeper import EpochKeeper
-from budwood.train.freezing import refuse_unknown_blocks
 from budwood.training import Trainer, open_trainer
 from budwood.where import Chosen, chosen_machine
 
@@ -138,122 +132,51 @@ class Experiment:
         recipe = self.recipe
         if recipe.tiny:
             return None  # untrained networks on a dozen pictures learn nothing of the test part
-        try:
-            return count_look(
-                self.photos,
-                self.split,
-                self.catalog,
-                run=str(self.run.path),
-                kind=recipe.system,
-                recipe=recipe.name,
-                seed=recipe.seed,
-                settings=recipe.to_toml(),
-            )
-        except OutputError as error:  # what was trained must not be lost to a folder that cannot be written
-            self.listen(Warned(text=f"this look at the test part is not counted: {error}"))
-            return None
-
-
-def looked(looks: Looks | None, metrics: Metrics) -> dict[str, Any]:
-    """What metrics.json says of the looks at the test part."""
-    if looks is None:
-        return {}
-    words = looks.words(pictures=metrics.num_pictures, accuracy=metrics.accuracy.value)
-    return {"test_looks": looks.number, "looks": words}
+        looking = Looking(
+            run=self.run.path, kind=recipe.system, recipe=recipe.name, seed=recipe.seed, settings=recipe.to_toml()
+        )
+        return counted_look(self.photos, self.split, self.catalog, looking=looking, listen=self.listen)
 
 
 @contextmanager
-def opened_experiment(
-    photos: Path,
-    recipe: Recipe,
-    *,
-    out: Path,
-    threads: int | None,
-    split_file: Path | None,
-    overwrite: bool,
-    resume: bool,
-    listen: Listener,
-) -> Iterator[tuple[Experiment, Journal]]:
+def opened_experiment(order: Order) -> Iterator[tuple[Experiment, Journal]]:
     """Take the run's folder, read and divide the pictures; when all is done the folder is sealed.
-
-    Args:
-        photos: as for `pipeline.fit`, and so are the others; ``out`` is the run's folder.
 
     Raises:
         UsageError, DataError, Interrupted: see `pipeline.fit`.
     """
-    with opened_run(path=out, photos=photos, overwrite=overwrite, resume=resume, command=command_line()) as opened:
-        run, journal = opened
-        write_text(run.recipe, recipe.to_toml())
-        chosen = chosen_machine(run, threads=threads, precision=recipe.train.precision, devices=1, nodes=1)
-        told = _noted(run, journal, listen)
-        yield _prepared(photos, recipe, run, chosen, split_file=split_file, listen=told), journal
-        journal.write("done", step="report")
-    run.seal()
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
-
-
-def _noted(run: RunDir, journal: Journal, listen: Listener) -> Listener:
-    """Note finished steps and warnings in the run's folder, then pass events on."""
-
-    def hear(event: Event) -> None:
-        if isinstance(event, StepFinished):
-            journal.finished(StepTime(name=event.step, seconds=round(event.seconds, 3), note=event.note))
-        elif isinstance(event, Warned):
-            run.warn(event.text)
-        listen(event)
-
-    return hear
-
-
-def _prepared(
-    photos: Path, recipe: Recipe, run: RunDir, chosen: Chosen, *, split_file: Path | None, listen: Listener
-) -> Experiment:
-    """Read, look, clean, split and open, as `pipeline.fit` does; what was found and decided is in the run's folder."""
+    recipe = order.recipe
     if recipe.predict.views == "tuned":
         raise SettingsError(f'predict.views = "tuned" is for a single classifier, not for system = "{recipe.system}"')
-    torch.manual_seed(recipe.seed)  # for weights that are asked to be random
-    backbone = open_backbone(recipe.model)
-    refuse_unknown_blocks(recipe.train, backbone)
-    if recipe.tiny:
-        listen(Warned(text="--tiny: few pictures, one epoch, an untrained network; the scores mean nothing"))
-    dataset = read_photos(photos, recipe, side=store_side(recipe.model, backbone.preprocess), listen=listen)
-    places = {"photos": str(photos.resolve()), "root": str(dataset.scanned.root.resolve())}
-    environment = {
-        **chosen.to_dict(),
-        "versions": machine.versions(),
-        **places,
-        "threads": chosen.to_dict()["machine"]["threads"],
-    }
-    write_json(run.environment, environment)
-    if recipe.audit.opinion and recipe.model.starts_trained:
-        opinion = form_opinion(dataset, recipe, backbone=backbone, bf16=chosen.bf16, listen=listen)
-        dataset = with_opinion(dataset, opinion, recipe, listen=listen)
-    write_json(run.findings, findings_to_json(dataset))
-    dataset, splits = make_splits(dataset, recipe, split_file, listen=listen)
-    write_catalog(dataset.ledger(splits[0]), run.catalog)
-    write_split(splits[0], dataset.catalog, run.split)
-    arithmetic = [chosen.arithmetic, machine.versions()]
+    with order.opened() as (run, journal):
+        chosen = chosen_machine(run, threads=order.threads, precision=recipe.train.precision, devices=1, nodes=1)
+        yield _prepared(order, run, chosen, listen=noted(run, journal, order.listen)), journal
+        journal.write("done", step="report")
+
+
+def _prepared(order: Order, run: RunDir, chosen: Chosen, *, listen: Listener) -> Experiment:
+    photos, recipe = order.photos, order.recipe
+    found = gather(photos, recipe, run=run, chosen=chosen, split_file=order.split_file, listen=listen)
     trainer, pixels = open_trainer(
         recipe,
-        dataset,
-        splits[0],
-        backbone,
+        found.dataset,
+        found.splits[0],
+        found.backbone,
         device=chosen.device,
         listen=listen,
         checkpoints=run.checkpoints,
-        arithmetic=arithmetic,
+        arithmetic=found.arithmetic,
     )
     return Experiment(
         photos=photos,
         recipe=recipe,
         run=run,
-        dataset=dataset,
-        split=splits[0],
+        dataset=found.dataset,
+        split=found.splits[0],
         trainer=trainer,
         pixels=pixels,
-        environment=environment,
-        arithmetic=arithmetic,
+        environment=found.environment,
+        arithmetic=found.arithmetic,
         listen=listen,
     )
 

@@ -6,87 +6,70 @@ the split of all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from budwood.config import parse_toml, validate
 from budwood.ensembling import join
 from budwood.errors import Interrupted, SettingsError, UsageError
-from budwood.events import Listener, Warned, silent
 from budwood.members import open_members
 from budwood.models.backbones import check_name
 from budwood.models.hub import refuse_unreachable
-from budwood.opening import command_line, new_run_path, opened_run
+from budwood.order import Order
 from budwood.pipeline import fit
-from budwood.recipe import Recipe, load_recipe, shrink
+from budwood.recipe import Recipe, shrink
 from budwood.recipes import read_recipe
 from budwood.runs import Run, RunDir
+from budwood.test_lock import Looking
 
 # What is an ensemble's own; everything else in its recipe is handed on to the members.
 _OWN = frozenset({"name", "description", "ensemble"})
 
 
-def fit_members(
-    photos: str | Path,
-    *,
-    recipe: str | Recipe,
-    out: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    seed: int | None = None,
-    tiny: bool = False,
-    clean: bool = False,
-    threads: int | None = None,
-    split_file: str | Path | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    listen: Listener = silent,
-) -> Run:
+def fit_members(order: Order) -> Run:
     """Train the members of an ensemble recipe on one split, join them, and score the ensemble.
 
+    Members and ensemble are one look at the test part: how they are joined does not hang on it, and nobody chooses.
+
     Args:
-        photos, recipe, out, overrides, seed, tiny, clean, threads, split_file, overwrite, resume, listen: as for
-            `pipeline.fit`. A recipe's settings, and ``overrides``, hold for every member.
+        order: its recipe names the members, and its settings hold for every one of them.
 
     Raises:
-        UsageError: the call or a setting is wrong. DataError: the pictures cannot be used. Interrupted: stopped.
+        UsageError: a setting is wrong. DataError: the pictures cannot be used. Interrupted: stopped.
     """
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe, overrides=overrides, seed=seed, tiny=tiny, clean=clean)
-    elif overrides or seed is not None or tiny or clean:
-        raise SettingsError("a Recipe already holds seed, tiny, clean and all settings: change them in it")
-    members, backbones = member_recipes(recipe), recipe.ensemble.backbones
+    recipe, backbones = order.recipe, order.recipe.ensemble.backbones
+    members = member_recipes(recipe)
     for member in members:  # before the first is trained for an hour
         check_name(member.model.backbone)
         refuse_unreachable(member.model_dump(mode="json"))
-    photos = Path(photos).expanduser()
-    if resume and out is None:
-        raise UsageError("resume needs the run's folder: give it with --out")
-    path = Path(out).expanduser() if out is not None else new_run_path(recipe.name)
-    if resume and RunDir(path).is_complete():
-        listen(Warned(text=f"{path} holds a run that is done: nothing was left to do"))
-        return Run(path)
-    with opened_run(path, photos=photos, overwrite=overwrite, resume=resume, command=command_line()) as (run, journal):
-        folders: list[Path] = []
-        for number, member in enumerate(members, start=1):
-            folder = run.members / f"{number}-{backbones[number - 1] if backbones else Path(member.name).stem}"
+    if done := order.finished():
+        return done
+    folders = [
+        RunDir(order.path).members / f"{number}-{backbones[number - 1] if backbones else Path(member.name).stem}"
+        for number, member in enumerate(members, start=1)
+    ]
+    looking = Looking(
+        run=order.path,
+        kind="ensemble",
+        recipe=recipe.name,
+        seed=recipe.seed,
+        settings=recipe.to_toml(),
+        members=tuple(folder.name for folder in folders),
+    )
+    with order.opened() as (run, journal):
+        for number, (member, folder) in enumerate(zip(members, folders, strict=True), start=1):
             journal.write("running", step=f"member {number} of {len(members)}: {member.name}")
+            split_file = order.split_file if number == 1 else RunDir(folders[0]).split
             try:
                 fit(
-                    photos,
-                    recipe=member,
-                    out=folder,
-                    threads=threads,
-                    split_file=split_file if not folders else RunDir(folders[0]).split,
-                    resume=resume,
-                    listen=listen,
+                    replace(order, recipe=member, path=folder, split_file=split_file, overwrite=False),
+                    looking=looking,
                 )
             except Interrupted as stopped:  # it is the ensemble that was stopped, and that can be gone on with
                 raise KeyboardInterrupt from stopped
-            folders.append(folder)
-        join(run, journal, open_members(folders), recipe=recipe, listen=listen)
-    run.seal()
-    return Run(path)
+        join(run, journal, open_members(folders), recipe=recipe, looking=looking, listen=order.listen)
+    return Run(order.path)
 
 
 def member_recipes(recipe: Recipe) -> tuple[Recipe, ...]:

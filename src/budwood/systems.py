@@ -5,23 +5,20 @@ One table says what carries out what; nothing is trained here.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from budwood import pipeline
 from budwood.cascade import run_cascade
-from budwood.data.inputs.sources import check_source
 from budwood.errors import SettingsError, UsageError
-from budwood.events import Listener, Warned, silent
+from budwood.events import Listener, silent
 from budwood.experiment import Experiment, opened_experiment
 from budwood.member_training import fit_members
-from budwood.models.backbones import check_name
 from budwood.one_class import run_one_class
-from budwood.opening import new_run_path
+from budwood.order import Order, checked_order
 from budwood.pipeline import Comparing
 from budwood.recipe import Recipe, load_recipe
-from budwood.runs import Run, RunDir
+from budwood.runs import Run
 from budwood.synthesis import run_synthesis
 from budwood.system_page import write_system_report
 
@@ -80,81 +77,34 @@ def fit(
         raise SettingsError(
             "a Recipe already holds seed, folds, refit, tiny, clean and all settings: change them in it"
         )
-    if recipe.system == "classifier" and not recipe.ensemble.members:
-        return pipeline.fit(
-            photos,
-            recipe=recipe,
-            out=out,
-            compare=compare,
-            threads=threads,
-            split_file=split_file,
-            overwrite=overwrite,
-            resume=resume,
-            devices=devices,
-            nodes=nodes,
-            tensorboard=tensorboard,
-            listen=listen,
-        )
-    what = f'system = "{recipe.system}"' if recipe.system != "classifier" else "an ensemble"
-    for option, given in (("compare", compare), ("tensorboard", tensorboard), ("devices", devices * nodes > 1)):
-        if given:
-            raise UsageError(f"--{option} is for a single classifier, and recipe {recipe.name} is {what}: drop it")
-    if recipe.system == "classifier":
-        return fit_members(
-            photos,
-            recipe=recipe,
-            out=out,
-            threads=threads,
-            split_file=split_file,
-            overwrite=overwrite,
-            resume=resume,
-            listen=listen,
-        )
-    return _fit_system(
-        Path(photos).expanduser(),
-        recipe,
-        out=Path(out).expanduser() if out is not None else None,
-        threads=threads,
-        split_file=Path(split_file) if split_file else None,
-        overwrite=overwrite,
-        resume=resume,
-        listen=listen,
-    )
-
-
-def _fit_system(
-    photos: Path,
-    recipe: Recipe,
-    *,
-    out: Path | None,
-    threads: int | None,
-    split_file: Path | None,
-    overwrite: bool,
-    resume: bool,
-    listen: Listener,
-) -> Run:
-    check_source(photos)
-    if split_file is not None and not split_file.is_file():
-        raise UsageError(f"the split file {split_file} does not exist; make one with: budwood split {photos}")
-    check_name(recipe.model.backbone)
-    if resume and out is None:
-        raise UsageError("resume needs the run's folder: give it with --out")
-    path = out or new_run_path(recipe.name)
-    if resume and RunDir(path).is_complete():
-        shutil.rmtree(RunDir(path).checkpoints, ignore_errors=True)
-        listen(Warned(text=f"{path} holds a run that is done: nothing was left to do"))
-        return Run(path)
-    with opened_experiment(
+    order = checked_order(
         photos,
-        recipe,
-        out=path,
+        recipe=recipe,
+        out=out,
         threads=threads,
         split_file=split_file,
         overwrite=overwrite,
         resume=resume,
         listen=listen,
-    ) as (experiment, journal):
-        SYSTEMS[recipe.system](experiment)
+    )
+    if recipe.system == "classifier" and not recipe.ensemble.members:
+        return pipeline.fit(order, compare=compare, devices=devices, nodes=nodes, tensorboard=tensorboard)
+    _refuse(recipe, {"compare": compare, "tensorboard": tensorboard, "devices": devices * nodes > 1})
+    return fit_members(order) if recipe.system == "classifier" else _fit_system(order)
+
+
+def _refuse(recipe: Recipe, options: Mapping[str, object]) -> None:
+    what = f'system = "{recipe.system}"' if recipe.system != "classifier" else "an ensemble"
+    for option, given in options.items():
+        if given:
+            raise UsageError(f"--{option} is for a single classifier, and recipe {recipe.name} is {what}: drop it")
+
+
+def _fit_system(order: Order) -> Run:
+    if done := order.finished():
+        return done
+    with opened_experiment(order) as (experiment, journal):
+        SYSTEMS[order.recipe.system](experiment)
         journal.write("running", step="report")
         write_system_report(experiment.run)
-    return Run(path)
+    return Run(order.path)

@@ -29,7 +29,8 @@ _DIGITS = 16  # of each fingerprint in a project's name
 class Look:
     """One look: when, by which run folder, with which recipe and seed, and what for (``fit``, ``ensemble``...).
 
-    test: the fingerprint of the test part. settings: a digest of all settings; a resumed run has the same.
+    test: the fingerprint of the test part. settings: a digest of all settings; a resumed run has the same. members: of
+    what was scored together, as one decision; lines that were written before this was kept have none.
     """
 
     time: str
@@ -40,13 +41,31 @@ class Look:
     settings: str
     catalog: str
     test: str
+    members: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, one line of the file."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        named = {"members": list(self.members)} if self.members else {}
+        return {**{name: getattr(self, name) for name in _FIELDS}, **named}
 
 
 _FIELDS = ("time", "run", "kind", "recipe", "seed", "settings", "catalog", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """In whose name a look is counted; the same run, kind and settings are one look, however often they come.
+
+    run: the run's folder. kind: what looks, such as ``fit``. recipe, seed: for people who read the file. settings: the
+    whole recipe as text; only its digest is kept. members: their names, where a group is scored as one decision.
+    """
+
+    run: Path
+    kind: str
+    recipe: str = ""
+    seed: int | None = None
+    settings: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,25 +101,14 @@ class Looks:
         return cls(number=int(values["number"]), project=str(values["project"]), earlier=earlier)
 
 
-def count_look(
-    photos: Path,
-    split: Split,
-    catalog: Catalog,
-    *,
-    run: str,
-    kind: str,
-    recipe: str = "",
-    seed: int | None = None,
-    settings: str = "",
-) -> Looks:
+def count_look(photos: Path, split: Split, catalog: Catalog, *, looking: Looking) -> Looks:
     """Count a look at the test part of ``split``, before it is taken; the line is on the disk when this returns.
 
-    A run that is resumed is not counted twice: the same folder, kind and settings are one look.
+    A run that is resumed is not counted twice, and members that are trained, scored and joined by one command are one
+    look in the name of the ensemble: nobody chose between them.
 
     Args:
         photos: what the command was given; its workspace keeps the count.
-        run: the run's folder. kind: what looks, such as ``fit``.
-        recipe, seed: for people who read the file. settings: the whole recipe as text; only its digest is kept.
 
     Raises:
         OutputError: the file cannot be written, or the working folder lies inside ``photos``.
@@ -110,13 +118,14 @@ def count_look(
     test = fingerprint_of_test_part(split, catalog)
     look = Look(
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
-        run=escape_name(str(Path(run).resolve())),
-        kind=kind,
-        recipe=recipe,
-        seed=seed,
-        settings=sha256_bytes(settings.encode())[:_DIGITS],
+        run=escape_name(str(looking.run.resolve())),
+        kind=looking.kind,
+        recipe=looking.recipe,
+        seed=looking.seed,
+        settings=sha256_bytes(looking.settings.encode())[:_DIGITS],
         catalog=catalog.fingerprint,
         test=test,
+        members=tuple(escape_name(name) for name in looking.members),
     )
     with log.locked():  # reading and adding are one step: two processes must not both be the first
         known = _of(_read(log), test)
@@ -157,6 +166,6 @@ def _read(log: LineLog) -> list[Look]:
 
 def _look(values: dict[str, Any], *, where: str) -> Look:
     try:
-        return Look(**{name: values[name] for name in _FIELDS})
+        return Look(**{name: values[name] for name in _FIELDS}, members=tuple(values.get("members", ())))
     except KeyError as error:
         raise IntegrityError(f"{where} holds a look without {error}; it was changed") from error

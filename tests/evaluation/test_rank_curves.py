@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import DataError
+from budwood.evaluation.area_intervals import auc_interval, mean_auc_interval
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.rank_curves import (
-    auc_interval,
     average_precision,
     class_curves,
     precision_recall_points,
@@ -99,8 +99,19 @@ def test_newcombes_interval_agrees_with_the_normal_one_where_that_holds() -> Non
 def test_two_classes_have_one_area_and_one_doubt() -> None:
     scores = rank_scores(predictions(60, classes=2, pull=1.0))
     first = scores.roc_auc[0]
-    assert scores.roc_averages.macro.value == pytest.approx(first.value)
-    assert scores.roc_averages.macro.interval.width == pytest.approx(first.interval.width, rel=0.05)
+    for mean in (scores.roc_averages.macro, scores.roc_averages.weighted):
+        assert (mean.value, mean.interval.low, mean.interval.high) == pytest.approx(
+            (first.value, first.interval.low, first.interval.high)
+        )
+
+
+def test_unlike_classes_together_leave_less_doubt_than_each_and_perfect_order_leaves_some() -> None:
+    sizes, alike = np.full(4, 6.0), np.full(4, 0.25)
+    one = auc_interval(1.0, positives=6, negatives=18)
+    both = mean_auc_interval(1.0, positives=sizes, negatives=3 * sizes, weights=alike, together=np.eye(4))
+    same = mean_auc_interval(1.0, positives=sizes, negatives=3 * sizes, weights=alike, together=np.ones((4, 4)))
+    assert one.low < both.low < 0.97
+    assert same.low == pytest.approx(one.low)
 
 
 def test_drawn_curves_are_short_and_keep_their_ends_and_classes_without_pictures_have_none() -> None:

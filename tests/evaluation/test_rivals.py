@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from budwood.errors import DataError
 from budwood.evaluation.crossed import SeedLuck, crossed_interval
 from budwood.evaluation.intervals import wilson
+from budwood.evaluation.paired_tests import holm
 from budwood.evaluation.predictions import Predictions
-from budwood.evaluation.rivals import Contestant, Judgement, holm, judge
+from budwood.evaluation.rivals import Contestant, Judgement, judge
 
 CLASSES = ("ash", "elm", "oak")
 

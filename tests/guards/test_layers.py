@@ -27,10 +27,10 @@ LAYERS = (
     ("recipe",),
     ("runs",),
     ("opening",),
-    ("describing", "members", "reference"),
+    ("describing", "members", "reference", "noting", "order"),
     ("page", "prepare", "where", "ensemble_report", "comparing"),
     ("look", "shortening", "first_weights", "explaining", "doubting", "drifting"),
-    ("frozen_phase", "explaining_pictures", "ensembling", "measuring"),
+    ("frozen_phase", "explaining_pictures", "ensembling", "measuring", "material"),
     ("trained",),
     ("training",),
     ("training_record",),
@@ -109,6 +109,10 @@ def test_there_is_no_import_cycle() -> None:
 def test_only_the_top_knows_recipes_and_runs() -> None:
     allowed = {
         "opening",
+        "noting",
+        "order",
+        "material",
+        "estimator",
         "describing",
         "members",
         "reference",

@@ -13,9 +13,9 @@ from budwood.cli.summary import print_run
 from budwood.data.store import PictureStore
 from budwood.files import read_json
 from budwood.page import report_data, training_says, write_report
-from budwood.pipeline import fit
 from budwood.report.training_data import Curves
 from budwood.runs import Run, RunDir
+from budwood.systems import fit
 from budwood.train.history import History
 
 NEW_COLUMNS = ("accuracy", "train_loss", "train_accuracy")

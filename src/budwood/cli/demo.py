@@ -25,10 +25,11 @@ def run(
     from budwood import machine
 
     machine.tune_allocator()  # before torch is imported
-    from budwood.pipeline import fit
     from budwood.recipe import load_recipe
+    from budwood.systems import fit
 
     chosen = load_recipe(recipe, overrides=overrides or (), seed=seed)  # a typing error shows before the drawing
+    chosen.refuse_other_systems("budwood demo")
     with progress() as listen:
         folder = out / "herbarium"
         photos = folder / "photos"

@@ -7,113 +7,26 @@ knows how the predictions were made, chooses a model or compares two.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from budwood.errors import DataError
-from budwood.evaluation.effective import class_average_intervals
+from budwood.evaluation.class_averages import class_averages, f1_averages
 from budwood.evaluation.intervals import Estimate as Estimate  # other modules know it from here
 from budwood.evaluation.intervals import wilson, wilson_f1
 from budwood.evaluation.loss_intervals import calibration_interval, mean_loss_interval
+from budwood.evaluation.metric_nouns import ClassMetrics as ClassMetrics
+from budwood.evaluation.metric_nouns import Metrics as Metrics
+from budwood.evaluation.metric_nouns import ProbabilityScores
+from budwood.evaluation.metric_nouns import confused_pairs as confused_pairs
 from budwood.evaluation.predictions import Predictions
-from budwood.evaluation.rank_curves import RankAverages, rank_scores
+from budwood.evaluation.rank_curves import rank_scores
 
 # scikit-learn's floor for float32 probabilities: log loss stays finite for a sure and wrong answer.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 _BINS = 15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassMetrics:
-    """The scores of one class. ``support`` pictures are of it, ``num_predicted`` were taken for it.
-
-    roc_auc, average_precision: of the class against the rest; None where one of the two has no picture.
-    """
-
-    name: str
-    support: int
-    num_predicted: int
-    num_correct: int
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    roc_auc: Estimate | None
-    average_precision: Estimate | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassAverages:
-    """Scores averaged over classes. Micro averages of one label a picture are the accuracy, all three of them.
-
-    macro: over the classes that have pictures or were predicted, each alike. weighted: by the classes' pictures; its
-    recall is the accuracy.
-    """
-
-    macro_precision: Estimate
-    macro_recall: Estimate
-    macro_f1: Estimate
-    weighted_precision: Estimate
-    weighted_recall: Estimate
-    weighted_f1: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbabilityScores:
-    """Scores of the probabilities. ``top`` holds (k, share) for k = 3 and 5 below the number of classes.
-
-    calibration_error: its value is biased upwards for few pictures; the interval is not, and may lie below it.
-    """
-
-    log_loss: Estimate
-    brier: Estimate
-    calibration_error: Estimate
-    top: tuple[tuple[int, Estimate], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
-    """What predictions are worth. ``confusion[t][p]`` counts pictures of class t taken for class p.
-
-    roc_auc, average_precision: averages over classes; None where no class has a curve.
-    """
-
-    num_pictures: int
-    num_correct: int
-    classes: tuple[str, ...]
-    level: float
-    accuracy: Estimate
-    balanced_accuracy: Estimate
-    macro_f1: Estimate
-    log_loss: float
-    brier: float
-    calibration_error: float
-    per_class: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    averages: ClassAverages
-    probabilities: ProbabilityScores
-    roc_auc: RankAverages | None
-    average_precision: RankAverages | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfusedPair:
-    """``count`` of the ``support`` pictures of class ``true`` were taken for class ``predicted``."""
-
-    true: str
-    predicted: str
-    count: int
-    support: int
-
-    def __str__(self) -> str:
-        times = "time" if self.support == 1 else "times"
-        return f"{self.true} is taken for {self.predicted} {self.count} of {self.support} {times}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,23 +53,25 @@ def accuracy(predictions: Predictions) -> float:
 
 def balanced_accuracy(predictions: Predictions) -> float:
     """The mean recall of the classes that have pictures."""
-    return float(_balanced_accuracy(confusion_matrix(predictions)))
+    confusion = confusion_matrix(predictions)
+    support = confusion.sum(axis=1)
+    return float(_ratio(np.diagonal(confusion), support).sum() / (support > 0).sum())
 
 
 def macro_f1(predictions: Predictions) -> float:
     """The mean F1 of the classes that have pictures or were predicted."""
-    return float(_macro_f1(confusion_matrix(predictions)))
+    return float(f1_averages(confusion_matrix(predictions)[None])[0, 0])
 
 
 def per_class(predictions: Predictions) -> PerClass:
     """Precision, recall, F1 and support of each class; 0 where a ratio is 0 / 0."""
     confusion = confusion_matrix(predictions)
     hits = np.diagonal(confusion)
-    support = confusion.sum(axis=1)
+    support, claimed = confusion.sum(axis=1), confusion.sum(axis=0)
     return PerClass(
-        precision=_ratio(hits, confusion.sum(axis=0)),
+        precision=_ratio(hits, claimed),
         recall=_ratio(hits, support),
-        f1=_f1(confusion),
+        f1=_ratio(2 * hits, support + claimed),
         support=support,
     )
 
@@ -207,18 +122,6 @@ def expected_calibration_error(predictions: Predictions, *, num_bins: int = _BIN
     return float(np.abs(gaps).sum() / len(predictions))
 
 
-def confused_pairs(metrics: Metrics, *, limit: int = 8) -> tuple[ConfusedPair, ...]:
-    """The commonest confusions, most pictures first, then the larger share of the true class."""
-    pairs = [
-        ConfusedPair(true=row.name, predicted=metrics.classes[p], count=count, support=row.support)
-        for t, row in enumerate(metrics.per_class)
-        for p, count in enumerate(metrics.confusion[t])
-        if p != t and count
-    ]
-    pairs.sort(key=lambda pair: (-pair.count, pair.support, pair.true, pair.predicted))
-    return tuple(pairs[:limit])
-
-
 def summarise(predictions: Predictions, *, seed: int = 0, resamples: int = 1000, level: float = 0.95) -> Metrics:
     """All scores of labelled predictions, each with an interval: docs/metrics.md says which.
 
@@ -228,10 +131,7 @@ def summarise(predictions: Predictions, *, seed: int = 0, resamples: int = 1000,
     confusion = confusion_matrix(predictions)
     num_pictures, num_correct = int(confusion.sum()), int(np.trace(confusion))
     accuracy = Estimate(value=num_correct / num_pictures, interval=wilson(num_correct, num_pictures, level))
-    intervals = class_average_intervals(confusion, _averages, seed=seed, resamples=resamples, level=level)
-    values = _averages(confusion[None].astype(np.float64))[0]
-    balanced, *others = (Estimate(value=float(v), interval=i) for v, i in zip(values, intervals, strict=True))
-    averages = ClassAverages(weighted_recall=accuracy, **dict(zip(_AVERAGE_NAMES, others, strict=True)))
+    balanced, averages = class_averages(confusion, accuracy, seed=seed, resamples=resamples, level=level)
     ranks = rank_scores(predictions, level=level)
     probabilities = _probability_scores(predictions, seed=seed, resamples=resamples, level=level)
     return Metrics(
@@ -320,43 +220,3 @@ def _targets(predictions: Predictions) -> NDArray[np.int64]:
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(part / np.where(whole > 0, whole, 1), dtype=np.float64)
-
-
-def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[..., K, K]`` to ``[..., K]``."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
-
-
-def _macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[..., K, K]`` to ``[...]``."""
-    occurs = (confusion.sum(axis=-1) + confusion.sum(axis=-2)) > 0
-    return np.asarray(_f1(confusion).sum(axis=-1) / occurs.sum(axis=-1), dtype=np.float64)
-
-
-def _balanced_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[..., K, K]`` to ``[...]``."""
-    support = confusion.sum(axis=-1)
-    recall = _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), support)
-    return np.asarray(recall.sum(axis=-1) / (support > 0).sum(axis=-1), dtype=np.float64)
-
-
-_AVERAGE_NAMES = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_f1")
-
-
-def _averages(confusion: NDArray[Any]) -> NDArray[np.float64]:
-    """``[R, K, K]`` counts to ``[R, 6]``: balanced accuracy, then `_AVERAGE_NAMES`."""
-    support, claimed = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    recall, precision, f1 = _ratio(hits, support), _ratio(hits, claimed), _ratio(2 * hits, support + claimed)
-    num_occurring = (support + claimed > 0).sum(axis=-1)
-    share = support / support.sum(axis=-1, keepdims=True)
-    columns = [
-        recall.sum(axis=-1) / (support > 0).sum(axis=-1),
-        precision.sum(axis=-1) / num_occurring,
-        recall.sum(axis=-1) / num_occurring,
-        f1.sum(axis=-1) / num_occurring,
-        (precision * share).sum(axis=-1),
-        (f1 * share).sum(axis=-1),
-    ]
-    return np.stack(columns, axis=-1)

@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood.errors import DataError
+from budwood.evaluation.area_intervals import (
+    auc_interval,
+    average_precision_interval,
+    joined_mean,
+    mean_auc_interval,
+)
 from budwood.evaluation.intervals import Estimate, Interval, normal_quantile, score_interval
 from budwood.evaluation.predictions import Predictions
 
@@ -86,36 +92,6 @@ def average_precision(scores: NDArray[np.float32], positive: NDArray[np.bool_]) 
     return float((np.diff(recall, prepend=0.0) * precision).sum())
 
 
-def auc_interval(area: float, *, positives: int, negatives: int, level: float = 0.95) -> Interval:
-    """Newcombe's score interval for an area under the ROC curve; never a point, even where nothing overlaps.
-
-    Reference: R. G. Newcombe, Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
-    part 2, Statistics in Medicine 25 (2006), method 5.
-    """
-    from scipy.optimize import brentq
-
-    z, imagined = normal_quantile(level), (positives + negatives) / 2 - 1
-
-    def beyond(x: float) -> float:
-        spread = 1 + imagined * (1 - x) / (2 - x) + imagined * x / (1 + x)
-        return (x - area) ** 2 - z * z * x * (1 - x) * spread / (positives * negatives)
-
-    # At the two borders the formula is 0 by itself; the end that is looked for lies inside.
-    inside = min(max(area, 1e-9), 1 - 1e-9)
-    low = float(brentq(beyond, 0.0, inside)) if area > 1e-9 else 0.0
-    high = float(brentq(beyond, inside, 1.0)) if area < 1 - 1e-9 else 1.0
-    return Interval(low=min(low, area), high=max(high, area))
-
-
-def average_precision_interval(value: float, *, positives: int, level: float = 0.95) -> Interval:
-    """As for a share of the class's pictures: on the safe side, mostly wider than it need be.
-
-    Reference: K. Boyd, K. H. Eng, C. D. Page, Area under the precision-recall curve: point estimates and confidence
-    intervals, ECML PKDD 2013 (their binomial interval, with Wilson's ends).
-    """
-    return score_interval(min(max(value, 0.0), 1.0), positives, quantile=normal_quantile(level))
-
-
 def class_curves(predictions: Predictions, *, level: float = 0.95) -> tuple[ClassCurves, ...]:
     """What the plots need, for each class that has a curve; at most 200 points each, the ends kept.
 
@@ -144,11 +120,9 @@ def class_curves(predictions: Predictions, *, level: float = 0.95) -> tuple[Clas
 def rank_scores(predictions: Predictions, *, level: float = 0.95) -> RankScores:
     """Areas of all classes and their averages, with intervals.
 
-    The averages' intervals join those of the classes (the method of variance estimates recovery), with the classes'
-    correlation as the pictures show it. The micro average counts each picture's K answers as one draw.
-
-    Reference: G. Y. Zou, On the estimation of additive interaction by use of the four-by-two table and beyond,
-    American Journal of Epidemiology 168 (2008).
+    Averages of areas under ROC curves have Newcombe's interval with the variance of a mean; those of average
+    precisions join the intervals of the classes. Both take the classes' correlation as the pictures show it. The micro
+    average counts each picture's K answers as one draw.
     """
     targets, num = _labels(predictions), len(predictions.classes)
     auc: list[Estimate | None] = [None] * num
@@ -177,28 +151,46 @@ def rank_scores(predictions: Predictions, *, level: float = 0.95) -> RankScores:
     return RankScores(
         roc_auc=tuple(auc),
         average_precision=tuple(ap),
-        roc_averages=_averages([auc[k] for k in kept], together, support, micro),
-        precision_averages=_averages([ap[k] for k in kept], together, support, micro_ap),
+        roc_averages=_mean_areas([auc[k] for k in kept], together, support, micro, total=len(targets), level=level),
+        precision_averages=_mean_precisions([ap[k] for k in kept], together, support, micro_ap),
     )
 
 
-def _averages(
+def _weightings(support: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each class alike, and by its pictures."""
+    return np.full(len(support), 1 / len(support)), support / support.sum()
+
+
+def _mean_areas(
+    areas: list[Estimate | None],
+    together: NDArray[np.float64],
+    support: NDArray[np.float64],
+    micro: Estimate,
+    *,
+    total: int,
+    level: float,
+) -> RankAverages:
+    values = np.array([area.value for area in areas if area is not None])
+
+    def mean(weights: NDArray[np.float64]) -> Estimate:
+        value = float(np.clip(weights @ values, 0, 1))
+        found = mean_auc_interval(
+            value, positives=support, negatives=total - support, weights=weights, together=together, level=level
+        )
+        return Estimate(value=value, interval=found)
+
+    alike, by_pictures = _weightings(support)
+    return RankAverages(macro=mean(alike), weighted=mean(by_pictures), micro=micro)
+
+
+def _mean_precisions(
     areas: list[Estimate | None], together: NDArray[np.float64], support: NDArray[np.float64], micro: Estimate
 ) -> RankAverages:
     found = [area for area in areas if area is not None]
-    plain = np.full(len(found), 1 / len(found))
+    alike, by_pictures = _weightings(support)
     return RankAverages(
-        macro=_joined(found, plain, together), weighted=_joined(found, support / support.sum(), together), micro=micro
+        macro=joined_mean(found, alike, together), weighted=joined_mean(found, by_pictures, together), micro=micro
     )
-
-
-def _joined(areas: list[Estimate], weights: NDArray[np.float64], together: NDArray[np.float64]) -> Estimate:
-    value = float(weights @ np.array([a.value for a in areas]))
-    below = weights * np.array([a.value - a.interval.low for a in areas])
-    above = weights * np.array([a.interval.high - a.value for a in areas])
-    low = value - math.sqrt(max(float(below @ together @ below), 0.0))
-    high = value + math.sqrt(max(float(above @ together @ above), 0.0))
-    return Estimate(value=value, interval=Interval(low=max(0.0, low), high=min(1.0, high)))
 
 
 def _correlation(influence: NDArray[np.float64]) -> NDArray[np.float64]:

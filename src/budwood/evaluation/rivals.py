@@ -8,132 +8,24 @@ It knows names and answers only, not how they were made.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from budwood.errors import DataError
-from budwood.evaluation.compare import aligned, mcnemar, paired_difference
+from budwood.evaluation.compare import aligned, paired_difference
 from budwood.evaluation.crossed import SeedLuck, crossed_error, crossed_interval
 from budwood.evaluation.intervals import Interval, wilson
 from budwood.evaluation.metrics import Estimate, log_loss, macro_f1
-from budwood.evaluation.predictions import Predictions
+from budwood.evaluation.paired_tests import agreeing, holm, mcnemar
+from budwood.evaluation.rival_nouns import LEVEL, AgainstWinner
+from budwood.evaluation.rival_nouns import Contestant as Contestant
+from budwood.evaluation.rival_nouns import Judgement as Judgement
+from budwood.evaluation.rival_nouns import Standing as Standing
 from budwood.seeding import named_generator
 
-_LEVEL = 0.95
 _RESAMPLES = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contestant:
-    """One way of training: its answers to the same N pictures with each seed, and its accuracy on each fold."""
-
-    name: str
-    answers: Mapping[int, Predictions]
-    fold_accuracies: Mapping[int, Sequence[float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgainstWinner:
-    """A rival against the winner. ``value`` is the rival's accuracy minus the winner's, with its 95 % interval.
-
-    only_rival, only_winner: pictures named right more often by one of them. p: of the difference alone; adjusted_p:
-    when all pairs are looked at. words: the verdict as the end of a sentence.
-    """
-
-    value: float
-    interval: Interval
-    only_rival: int
-    only_winner: int
-    p: float
-    adjusted_p: float
-    words: str
-
-    @property
-    def verdict(self) -> Literal["worse", "cannot tell"]:
-        """What is said of the rival."""
-        return "worse" if self.adjusted_p < 1 - _LEVEL and self.value < 0 else "cannot tell"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How one contestant stands.
-
-    accuracy: over pictures and seeds. fold_deviation, seed_deviation: of the accuracies of folds (of one seed) and of
-    seeds; None where there is one. first: the share of resamples in which it came first. against: None for the winner.
-    """
-
-    name: str
-    accuracy: Estimate
-    macro_f1: float
-    log_loss: float
-    fold_deviation: float | None
-    seed_deviation: float | None
-    first: float
-    against: AgainstWinner | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """All contestants in the order given; ``winner`` is the position of the one with the highest accuracy.
-
-    corrected: the accuracy to expect of the winner on other pictures, since it was chosen by these.
-    num_pairs: comparisons that the p values are adjusted for.
-    """
-
-    num_pictures: int
-    num_seeds: int
-    num_folds: int
-    winner: int
-    standings: tuple[Standing, ...]
-    corrected: Estimate
-    num_pairs: int
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """Positions from the best to the worst."""
-        rest = (i for i in range(len(self.standings)) if i != self.winner)
-        return (self.winner, *sorted(rest, key=lambda i: (-self.standings[i].accuracy.value, i)))
-
-    @property
-    def lead(self) -> str:
-        """The answer in two sentences."""
-        best = self.standings[self.winner]
-        low, high = best.accuracy.interval.low, best.accuracy.interval.high
-        text = f"{best.name} came first with {best.accuracy.value:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        if len(self.standings) == 1:
-            return f"{text}; it has no rivals."
-        ahead = self.num_pictures * (best.accuracy.value - self.standings[self.order[1]].accuracy.value)
-        unsure = sum(s.against is not None and s.against.verdict == "cannot tell" for s in self.standings)
-        rivals = len(self.standings) - 1
-        found = f"{unsure} of {rivals} rivals cannot be told from it" if unsure else "every rival is worse"
-        return f"{text}, {ahead:.3g} of {self.num_pictures} pictures ahead of the next. {found[0].upper()}{found[1:]}."
-
-    def notes(self) -> tuple[str, ...]:
-        """How the numbers have to be read."""
-        found = [
-            "These are selection scores: the settings, and the epoch where there are epochs, were chosen by the same"
-            f" pictures. Expect {self.corrected.value:.3f} ({self.corrected.interval.low:.3f} to"
-            f" {self.corrected.interval.high:.3f}) of the winner on other ones. No test picture was used.",
-            "Intervals are 95 % each and speak of the luck in which pictures were drawn; training once more with"
-            " another seed may move an accuracy too.",
-            f"A rival is called worse when that holds for all {self.num_pairs} pairs together (Holm), since any of them"
-            " might have come first.",
-        ]
-        if self.num_seeds > 1:
-            found[1] = "Intervals are 95 % each and speak of the luck in which pictures were drawn and in the seed."
-        return tuple(found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with lead and notes."""
-        values = asdict(self)
-        for each, standing in zip(values["standings"], self.standings, strict=True):
-            if standing.against:
-                each["against"]["verdict"] = standing.against.verdict
-        return {**values, "lead": self.lead, "notes": list(self.notes())}
 
 
 def judge(contestants: Sequence[Contestant], *, seed: int = 0, resamples: int = _RESAMPLES) -> Judgement:
@@ -245,15 +137,6 @@ def _p_value(difference: NDArray[np.float64], luck: SeedLuck | None) -> float:
     return max(exact, float(2 * t.sf(abs(value) / spread, freedom))) if spread else 1.0
 
 
-def holm(p_values: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    """Adjusted p values. S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979)."""
-    adjusted, largest = {}, 0.0
-    for rank, pair in enumerate(sorted(p_values, key=lambda pair: p_values[pair])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[pair]))
-        adjusted[pair] = largest
-    return adjusted
-
-
 def _resampled(right: NDArray[np.float64], *, resamples: int, seed: int) -> tuple[NDArray[np.float64], Estimate]:
     """How often each of ``[A, S, N]`` comes first when seeds and pictures are drawn again, and the winner corrected.
 
@@ -273,7 +156,7 @@ def _resampled(right: NDArray[np.float64], *, resamples: int, seed: int) -> tupl
         first += best / best.sum()
         unseen = drawn == 0
         left_out[number] = right[np.ix_(best, others, unseen)].mean() if unseen.any() else right[best].mean()
-    low, high = np.percentile(left_out, [50 * (1 - _LEVEL), 50 * (1 + _LEVEL)])
+    low, high = np.percentile(left_out, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     corrected = Estimate(value=float(left_out.mean()), interval=Interval(low=float(low), high=float(high)))
     return first / resamples, corrected
 
@@ -301,15 +184,16 @@ def _against(
     difference = right[rival] - right[winner]
     mean = difference.mean(axis=0)
     words, interval = "", crossed_interval(difference, pooled=_of_difference(_seed_luck(right)))
+    interval = agreeing(interval, p, level=LEVEL)
     if len(difference) == 1:
         answers = [next(iter(contestants[i].answers.values())) for i in (winner, rival)]
         found = paired_difference(*answers, seed=seed).accuracy
         words, interval = found.words, found.interval
     value = float(mean.mean())
-    if adjusted_p < 1 - _LEVEL and value < 0:
+    if adjusted_p < 1 - LEVEL and value < 0:
         words = "worse"
     elif not words.startswith("cannot tell"):  # alone it would have been told
-        words = "cannot tell; it would be told alone, but not among so many" if p < 1 - _LEVEL else "cannot tell"
+        words = "cannot tell; it would be told alone, but not among so many" if p < 1 - LEVEL else "cannot tell"
     return AgainstWinner(
         value=value,
         interval=interval,

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from budwood.evaluation.compare import (
     Comparison,
     Difference,
     aligned,
-    mcnemar,
     paired_difference,
     rounded_up,
 )
@@ -33,125 +31,14 @@ from budwood.evaluation.intervals import Estimate, Interval, wilson
 from budwood.evaluation.metrics import balanced_accuracy, log_loss, macro_f1
 from budwood.evaluation.noise import NoiseFloor, noise_floor
 from budwood.evaluation.paired import PairedCells
+from budwood.evaluation.paired_tests import agreeing, holm, mcnemar
 from budwood.evaluation.predictions import Predictions
-from budwood.evaluation.rivals import holm
+from budwood.evaluation.versus_nouns import Arm as Arm
+from budwood.evaluation.versus_nouns import ArmScores
+from budwood.evaluation.versus_nouns import Pair as Pair
+from budwood.evaluation.versus_nouns import Versus as Versus
 
-Verdict = Literal["better", "worse", "cannot tell"]
 _SCORES = ("accuracy", "balanced accuracy", "macro F1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One model, or one way of training with several seeds: the answers of each to the same pictures."""
-
-    name: str
-    answers: Mapping[str, Predictions]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmScores:
-    """What an arm scores, over its seeds. deviation: of the accuracy from seed to seed; None with one."""
-
-    name: str
-    num_seeds: int
-    accuracy: Estimate
-    balanced_accuracy: float
-    macro_f1: float
-    log_loss: float
-    deviation: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """B against A: ``b - a`` of each score. ``only_a``, ``only_b``: pictures named right (more often) by one of them.
-
-    p: of the accuracies alone; adjusted_p: for all pairs together (Holm). f1: of each class with pictures, one at a
-    time. within_noise: whether another seed could make as large a difference in accuracy; None: not measured.
-    """
-
-    a: str
-    b: str
-    only_a: int
-    only_b: int
-    p: float
-    adjusted_p: float
-    accuracy: Difference
-    balanced_accuracy: Difference
-    macro_f1: Difference
-    f1: tuple[Difference, ...]
-    within_noise: bool | None
-    level: float
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of B's accuracy: the interval and the adjusted p value have to agree."""
-        return self.accuracy.verdict if self.adjusted_p < 1 - self.level else "cannot tell"
-
-    @property
-    def words(self) -> str:
-        """The verdict as the end of a sentence."""
-        if self.verdict != "cannot tell":
-            noise = ", but within the noise of another seed" if self.within_noise else ""
-            return f"{self.verdict}{noise}"
-        if self.accuracy.verdict != "cannot tell" and self.p < 1 - self.level:
-            return "cannot tell; it would be told alone, but not among so many pairs"
-        return self.accuracy.words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versus:
-    """All arms and all pairs; ``noise`` holds the floors that were measured, by score (empty: none was)."""
-
-    num_pictures: int
-    level: float
-    arms: tuple[ArmScores, ...]
-    pairs: tuple[Pair, ...]
-    noise: tuple[NoiseFloor, ...]
-
-    @property
-    def lead(self) -> str:
-        """The answer in one sentence."""
-        first = self.pairs[0]
-        if len(self.pairs) == 1:
-            found, ends = first.accuracy, first.accuracy.interval
-            value = f"{100 * found.value:+.1f} points (95 % interval {100 * ends.low:+.1f} to {100 * ends.high:+.1f})"
-            return f"{first.b} against {first.a} on {self.num_pictures} pictures: {value}: {first.words}."
-        told = sum(pair.verdict != "cannot tell" for pair in self.pairs)
-        return (
-            f"{told} of {len(self.pairs)} pairs can be told apart in accuracy on {self.num_pictures} pictures, all"
-            " pairs taken together."
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        """How the numbers have to be read."""
-        pairs = f"{len(self.pairs)} pairs (Holm)" if len(self.pairs) > 1 else "one pair"
-        found = [
-            "Differences are paired: both sides answered the same pictures. Intervals are 95 % each; a verdict on"
-            f" accuracy also needs McNemar's exact test, adjusted for {pairs}.",
-            "F1 by class: each row for itself. Of many classes one in twenty differs by luck.",
-        ]
-        if self.noise:
-            floor = self.noise[0]
-            found.append(
-                f"Noise floor: two trainings that differ by the seed alone differ by up to {100 * floor.floor:.1f}"
-                f" points of accuracy in 95 of 100 cases (deviation {100 * floor.deviation:.2f} points,"
-                f" {floor.degrees} degrees of freedom)."
-            )
-        else:
-            found.append("The noise of seeds was not measured: name runs that differ by it alone with --noise.")
-        if any(arm.num_seeds == 1 for arm in self.arms):
-            found.append(
-                "An arm with one run is one model: what is said holds for that model, not for its recipe. Add runs with"
-                " other seeds on the same split to speak of recipes."
-            )
-        return tuple(found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with verdicts, words, lead and notes."""
-        values = asdict(self)
-        for each, pair in zip(values["pairs"], self.pairs, strict=True):
-            each["verdict"], each["words"] = pair.verdict, pair.words
-        return {**values, "lead": self.lead, "notes": list(self.notes())}
 
 
 def versus(
@@ -294,24 +181,26 @@ def _with_seeds(
 
     count = len(base.classes)
     right = ((second == targets).mean(axis=0) - (first == targets).mean(axis=0)) if len(targets) else np.zeros(0)
-    exact = mcnemar(int((right < 0).sum()), int((right > 0).sum()))
+    only_a, only_b = int((right < 0).sum()), int((right > 0).sum())
+    exact, accuracy = mcnemar(only_a, only_b), made(0, _SCORES[0])
+    from scipy.stats import t
+
+    variance = over_pictures[0] + seeds[0].variance * times
+    value = abs(accuracy.value) / math.sqrt(variance) if variance > 0 else 0.0
+    p = max(exact, float(2 * t.sf(value, seeds[0].degrees)))
     found = Comparison(
         num_pictures=len(targets),
         level=level,
-        only_a=int((right < 0).sum()),
-        only_b=int((right > 0).sum()),
+        only_a=only_a,
+        only_b=only_b,
         mcnemar_p=exact,
-        accuracy=made(0, _SCORES[0]),
+        accuracy=replace(accuracy, interval=agreeing(accuracy.interval, p, level=level)),
         balanced_accuracy=made(1, _SCORES[1]),
         macro_f1=made(2, _SCORES[2]),
         recall=tuple(made(3 + k, f"recall of {base.classes[k]}") for k in range(count) if present[k]),
         f1=tuple(made(3 + count + k, f"F1 of {base.classes[k]}") for k in range(count) if present[k]),
     )
-    from scipy.stats import t
-
-    variance = over_pictures[0] + seeds[0].variance * times
-    value = abs(found.accuracy.value) / math.sqrt(variance) if variance > 0 else 0.0
-    return found, max(exact, float(2 * t.sf(value, seeds[0].degrees)))
+    return found, p
 
 
 def _seed_lucks(point: NDArray[np.float64], sides: Sequence[slice], floors: Sequence[NoiseFloor]) -> list[SeedLuck]:
