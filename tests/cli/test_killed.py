@@ -70,7 +70,9 @@ def test_a_killed_run_says_so_and_can_be_done_again(
     assert call("verify", out).code == 0
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=["SIGTERM", "Ctrl-C"]
+)
 def test_a_stopped_run_ends_with_4_and_says_how_to_go_on(
     sent: signal.Signals, photos: Path, tmp_path: Path, call: Callable, endless_run: Any
 ) -> None:

@@ -69,21 +69,27 @@ def test_the_shut_network_is_shut(shut: tuple[dict[str, str], Path], tmp_path: P
     shut[1].unlink()
 
 
-def test_no_command_reaches_for_the_network(shut: tuple[dict[str, str], Path], photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_no_command_reaches_for_the_network(
+    all_of_them: bool, shut: tuple[dict[str, str], Path], photos: Path, tmp_path: Path
+) -> None:
     out, second = str(tmp_path / "probe"), str(tmp_path / "transfer")
     picture = str(next(file for file in photos.rglob("*.*") if file.is_file()))
     calls = [
         ["fit", str(photos), "--tiny", "--threads", "1", "--out", out],
+        ["predict", f"{out}/bundle", picture],
+        ["models"],
+    ]
+    more = [
         ["audit", str(photos)],
         ["split", str(photos), "--out", str(tmp_path / "split.json")],
-        ["predict", f"{out}/bundle", picture],
         ["evaluate", f"{out}/bundle", str(photos)],
         ["report", out],
         ["verify", out],
-        ["models"],
         ["recipes"],
         ["sweep", str(photos), "--over", "train.lr=1e-4,1e-3", "--tiny", "--threads", "1", "--out", second],
     ]
+    calls += more if all_of_them else []
     found = run_shut(shut, _CALLS, json.dumps(calls), cwd=tmp_path)
     assert "CODES" in found.stdout, found.stderr
     codes = json.loads(found.stdout.rpartition("CODES ")[2])

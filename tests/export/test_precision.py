@@ -68,6 +68,7 @@ def test_a_smaller_file_says_what_it_costs(
     assert "drawn pictures" in cost.words
 
 
+@pytest.mark.slow
 def test_the_cost_is_reduced_minus_whole(
     folder: Path,
     tmp_path: Path,

@@ -250,7 +250,9 @@ def test_every_page_has_its_browser_test() -> None:
 
 
 @pytest.mark.parametrize("number", [8, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-@pytest.mark.parametrize("kind", PAGES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("answers", "compare") else pytest.mark.slow) for kind in PAGES]
+)
 def test_hostile_names_on_every_other_page_are_text(
     kind: str, number: int, browser: Any, make_report: Callable[..., ReportData], tmp_path: Path
 ) -> None:
