@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import DataError
@@ -16,6 +16,7 @@ from budwood.evaluation.residuals import class_residuals, residuals
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 60), st.booleans())
+@example(seed=0, num=2, alike=False)
 def test_a_loss_interval_holds_the_mean_and_stays_in_range(seed: int, num: int, alike: bool) -> None:
     random = np.random.default_rng(seed)
     losses = np.full(num, 0.3) if alike else random.exponential(size=num).clip(0, 2)

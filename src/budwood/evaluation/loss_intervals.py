@@ -62,6 +62,8 @@ def mean_loss_interval(
         return Interval(low=0.0, high=largest)
     told = (np.log(means[usable]) - math.log(mean)) * means[usable] / errors[usable]
     first, last = np.percentile(told, [50 * (1 - level), 50 * (1 + level)])
+    if last - first <= _NOTHING:  # two pictures: a resample is one of them twice, or both as they are
+        return Interval(low=0.0, high=largest)
     spread = error / mean
     low, high = (mean * math.exp(min(-end * spread, 50.0)) for end in (last, first))
     return Interval(low=min(low, mean), high=min(max(high, mean), largest))
