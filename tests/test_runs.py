@@ -155,6 +155,36 @@ def test_a_run_around_the_photos_is_never_cleared(tmp_path: Path) -> None:
     assert (inner / "a.jpg").exists()
 
 
+@pytest.mark.parametrize("left", [".probe-1a2b", ".status.json.host-1.x.tmp"])
+def test_what_a_kill_leaves_before_there_is_a_status_can_be_gone_on_with(
+    left: str, tmp_path: Path, pictures: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / left).write_text("half")
+    with opened_run(tmp_path / "run", photos=pictures, overwrite=False, command="budwood fit x", resume=True):
+        assert not (tmp_path / "run" / left).exists()
+
+
+@pytest.mark.parametrize("killed_at", ["budwood.opening.shutil.rmtree", "budwood.opening.write_text"])
+def test_a_run_that_is_killed_while_it_takes_its_folder_is_no_finished_one(
+    killed_at: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_it(tmp_path / "run", pictures) as (run, journal):
+        (run.path / "bundle").mkdir()
+        journal.write("done", step="report")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(killed_at, killed)
+        with pytest.raises(SystemError), open_it(tmp_path / "run", pictures, overwrite=True):
+            pass
+    assert state(tmp_path / "run") == ("running", "start")
+    with opened_run(tmp_path / "run", photos=pictures, overwrite=False, command="budwood fit x", resume=True):
+        assert not (tmp_path / "run" / "bundle").exists()
+
+
 @pytest.mark.parametrize("name", ["probe", "../../up", "a/b", "ü ö", "x" * 300, ""], ids=range(6))
 def test_a_new_run_lies_below_runs_whatever_its_recipe_is_called(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

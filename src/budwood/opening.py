@@ -112,9 +112,12 @@ def opened_run(
         ) from error
     try:
         run = RunDir(path)
-        _clear(path, keep={run.checkpoints.name, run.members.name} if resume else set())
-        write_text(run.command, command + "\n")
+        old = _replaceable(path, keep={run.checkpoints.name, run.members.name} if resume else set())
+        # First of all: by its status the folder is known as that of a run under way, if this is killed from here on.
         journal = Journal(run, command=command)
+        for entry in old:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        write_text(run.command, command + "\n")
         with _ending(journal):
             yield run, journal
     finally:
@@ -184,26 +187,28 @@ def _in_use(path: Path) -> bool:
         return True
 
 
-def _clear(path: Path, *, keep: set[str]) -> None:
-    """Remove what an earlier run left but ``keep``; where something is no run's, nothing goes and it is an error."""
+def _replaceable(path: Path, *, keep: set[str]) -> list[Path]:
+    """What an earlier run left but its status and ``keep``; an error where something is no run's."""
     entries = [entry for entry in path.iterdir() if entry.name not in {LOCK_NAME, *keep}]
-    if not entries:
-        return
-    if not RunDir(path).status.is_file():
+    status = RunDir(path).status
+    if not status.is_file() and not all(_is_leftover(entry.name) for entry in entries):
         raise OutputError(f"{path} holds files that are no run; --overwrite replaces only runs. Choose another --out")
     foreign = sorted(entry.name for entry in entries if not _is_own(entry.name))
     if foreign:
         raise OutputError(f"{path} also holds {foreign[0]}, which is no run's; move it away, or choose another --out")
-    for entry in entries:
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    return [entry for entry in entries if entry.name != status.name]
 
 
 def _is_own(name: str) -> bool:
     """Whether a run writes an entry of this name: a property of `RunDir`, or what a killed atomic write left."""
     run = RunDir(Path())
     own = {getattr(run, key).name for key, value in vars(RunDir).items() if isinstance(value, property)}
-    leftover = name.startswith(".") and name.endswith(".tmp")
-    return leftover or name.startswith(".probe-") or name in {*own, "predictions", MANIFEST_NAME}
+    return _is_leftover(name) or name in {*own, "predictions", MANIFEST_NAME}
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a process that was killed left it, before it had its name."""
+    return name.startswith(".probe-") or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def command_line() -> str:
