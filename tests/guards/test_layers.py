@@ -16,7 +16,7 @@ SOURCE = Path(budwood.__file__).parent
 # siblings and do not import each other.
 LAYERS = (
     ("errors",),
-    ("events", "files", "seeding", "config", "machine", "stopping"),
+    ("events", "files", "seeding", "config", "machine", "stopping", "quiet"),
     ("cache", "workspace", "whole_folder"),
     ("data",),
     ("augment", "models", "evaluation", "herbarium"),

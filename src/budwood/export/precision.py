@@ -6,9 +6,6 @@ stay as they are. What it costs is measured in `cost.py`.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +24,7 @@ from budwood.evaluation.views import seen
 from budwood.export.answer_graph import NetworkGraph
 from budwood.export.bundle import Bundle
 from budwood.files import scratch_folder
+from budwood.quiet import unheard
 
 Precision = Literal["fp32", "fp16", "int8"]
 NUM_RANGES = 200  # pictures that the ranges of 8-bit numbers are learnt from
@@ -47,7 +45,7 @@ def reduced_network(precision: Precision, network: NetworkGraph, *, pictures: Se
     def reduced(bundle: Bundle) -> onnx.ModelProto:
         whole = network(bundle)
         try:
-            with _unheard():
+            with unheard():
                 return whole if precision == "fp32" else _CONVERSIONS[precision](whole, bundle, pictures)
         except UsageError:
             raise
@@ -120,16 +118,3 @@ def _inputs(bundle: Bundle, pictures: Sequence[Path]) -> Iterator[NDArray[np.flo
 
 
 _CONVERSIONS = {"fp16": _half, "int8": _eight_bit}
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """The tools advise, at length, what has been done already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
-
 import onnx
 import onnx.inliner
 import torch
@@ -14,6 +9,7 @@ import torch
 from budwood.errors import UsageError
 from budwood.export.bundle import Bundle
 from budwood.export.graph import OPSET
+from budwood.quiet import unheard
 
 
 def network_graph(bundle: Bundle) -> onnx.ModelProto:
@@ -25,7 +21,7 @@ def network_graph(bundle: Bundle) -> onnx.ModelProto:
     side = bundle.preprocess.size
     batch = torch.export.Dim("batch", min=1)
     try:
-        with _unheard(), torch.no_grad():
+        with unheard(), torch.no_grad():
             program = torch.onnx.export(
                 bundle.model.eval(),
                 (torch.zeros(2, 3, side, side),),
@@ -47,16 +43,3 @@ def network_graph(bundle: Bundle) -> onnx.ModelProto:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return model
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """The exporter warns of its own future, at length."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

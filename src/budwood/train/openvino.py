@@ -6,19 +6,17 @@ answers are those of torch is judged in `frozen_network.py`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.util
-import logging
 import sys
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from budwood.quiet import unheard
 
 _LARGEST_BATCH = 1024
 _TELLS_ITS_MAKERS = "openvino_telemetry"  # a package of its own, which OpenVINO does without
@@ -85,24 +83,11 @@ def _converted(network: nn.Module, size: int) -> Any:
         if "inplace" in vars(module):  # torch rewrites such steps one by one, which takes longer than all the rest
             vars(module)["inplace"] = False
     batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
-    with _unheard(), torch.no_grad():
+    with unheard(), torch.no_grad():
         program = torch.export.export(network, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: batch},))
         decoder = TorchFXPythonDecoder.from_exported_program(program)
     frontend = FrontEndManager().load_by_framework("pytorch")
     return frontend.convert(frontend.load(decoder))
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """torch and OpenVINO warn of one another's future, at length."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _gist(error: Exception) -> str:
