@@ -9,7 +9,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from budwood.models.quicker import QuickReLU6, quicken
+from budwood.models.quicker import QuickReLU6, quicken, quicken_activations
 
 
 def every_bfloat16() -> Tensor:
@@ -52,7 +52,24 @@ def test_what_is_no_number_stays_visible() -> None:
     assert found.isnan().any()
 
 
-def test_float32_and_training_are_left_to_torch() -> None:
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+def test_gradients_are_those_of_torch(kind: type[nn.ReLU | nn.ReLU6], inplace: bool) -> None:
+    numbers = every_bfloat16()
+    below = torch.linspace(-2, 2, numbers.numel(), dtype=torch.bfloat16).view_as(numbers)
+    results = []
+    for activation in (kind(), quicken_activations(kind(inplace=inplace))):
+        given = numbers.clone().requires_grad_()
+        found = activation(given * 1)
+        found.backward(below)
+        assert given.grad is not None
+        results.append((found.detach(), given.grad))
+    (wanted, wanted_grad), (found, grad) = results
+    assert torch.equal(found, wanted)
+    assert torch.equal(grad, wanted_grad)
+
+
+def test_float32_is_left_to_torch() -> None:
     quick = quicken(nn.ReLU6())
     assert type(quick) is QuickReLU6
     images = torch.tensor([float("nan"), 7.0, -1.0], requires_grad=True)

@@ -23,7 +23,7 @@ from budwood.train.average import AveragedWeights
 from budwood.train.feed import Batch, Feed
 from budwood.train.freezing import freeze, parameter_groups
 from budwood.train.optimizers import make_optimizer
-from budwood.train.precision import speed_up_depthwise
+from budwood.train.precision import speed_up
 from budwood.train.predict import loss_and_accuracy, predict_feed
 from budwood.train.schedules import make_schedule, plateau_factor
 from budwood.train.stage_input import StageInput
@@ -46,7 +46,7 @@ class Engine:
         self.data, self.settings, self.spec = data, data.settings, data.spec
         self.team = team or Team.alone(data.device)
         self.fabric = self.team.fabric
-        copied = speed_up_depthwise(model) if data.device.bf16 else copy.deepcopy(model)
+        copied = speed_up(model) if data.device.bf16 else copy.deepcopy(model)
         self.model = copied.to(memory_format=torch.channels_last)
         freeze(self.model, data.stage)
         groups = parameter_groups(self.model, data.spec, self.settings)
@@ -99,6 +99,7 @@ class Engine:
             group["lr"] = group["base_lr"] * factor
         stepped = self._gradients(inputs, targets[own], whole=len(targets), micro=progress.micro)
         norm = nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.grad is not None], self.spec.clip)
+        # Both: a NaN that an activation swallows shows in the gradient only.
         if not math.isfinite(stepped.loss_sum) or not bool(torch.isfinite(norm)):
             raise NotFiniteError(f"the loss became {stepped.loss_sum / len(targets)} (gradient norm {float(norm)})")
         self.optimizer.step()

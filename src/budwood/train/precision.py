@@ -1,4 +1,4 @@
-"""bfloat16 training on the CPU: depthwise convolutions whose gradients are computed in whichever precision is faster.
+"""bfloat16 training on the CPU: quick activations, and gradients of depthwise convolutions in the faster precision.
 
 In bfloat16 the gradient of a depthwise convolution's input takes 12 to 150 times as long as in float32 where it has a
 stride, that of its weights 4 to 6 times as long where the kernel is larger than 3 x 3 (`docs/speed.md`): more than all
@@ -14,6 +14,8 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
+
+from budwood.models.quicker import quicken_activations
 
 _CLASSES: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
 _LARGEST_KERNEL = 3  # whose weights' gradient is as fast in bfloat16
@@ -34,19 +36,25 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (images, weight), (grad,) = ctx.saved_tensors, grads
-        low, wide, rest = weight.to(images.dtype), grad.float(), (None, *ctx.geometry, False, [0, 0], len(weight))
+        low, rest = weight.to(images.dtype), (None, *ctx.geometry, False, [0, 0], len(weight))
         backward = torch.ops.aten.convolution_backward
+        low_images = max(ctx.geometry[0]) == 1  # else their gradient is faster in float32, and so on
+        low_weight = max(weight.shape[2:]) <= _LARGEST_KERNEL
+        wants_images, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        wide = grad
+        if wants_bias or (wants_images and not low_images) or (wants_weight and not low_weight):
+            wide = grad.float()
         of_images = of_weight = of_bias = None
-        if ctx.needs_input_grad[0] and max(ctx.geometry[0]) == 1:
+        if wants_images and low_images:
             of_images = backward(grad, images, low, *rest, _IMAGES)[0]
-        elif ctx.needs_input_grad[0]:
+        elif wants_images:
             shape = torch.empty_like(images, dtype=torch.float32)  # its values are not read
             of_images = backward(wide, shape, weight, *rest, _IMAGES)[0].to(images.dtype)
-        if ctx.needs_input_grad[1] and max(weight.shape[2:]) <= _LARGEST_KERNEL:
+        if wants_weight and low_weight:
             of_weight = backward(grad, images, low, *rest, _WEIGHT)[1].to(weight.dtype)
-        elif ctx.needs_input_grad[1]:
+        elif wants_weight:
             of_weight = backward(wide, images.float(), weight, *rest, _WEIGHT)[1]
-        if ctx.needs_input_grad[2]:
+        if wants_bias:
             of_bias = wide.sum((0, 2, 3))
         return of_images, of_weight, of_bias, None
 
@@ -81,10 +89,13 @@ def _is_plain(module: nn.Module) -> bool:
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def speed_up_depthwise(model: Module) -> Module:
-    """A copy of ``model`` whose depthwise convolutions train fast under autocast; weights keep their names."""
+def speed_up(model: Module) -> Module:
+    """A copy of ``model`` that trains fast under autocast; weights keep their names.
+
+    Other depthwise convolutions, and other activations with the same bits (`models/quicker.py`).
+    """
     changed = copy.deepcopy(model)
     for module in changed.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and _is_plain(module):
             module.__class__ = _fast_class(type(module))
-    return changed
+    return quicken_activations(changed)
