@@ -58,6 +58,7 @@ def environment(package: str = "budwood.report") -> Environment:
         count=count,
         size=size,
         basename=lambda path: path.rpartition("/")[2] or path,
+        file_and_folder=lambda path: "/".join(path.split("/")[-2:]),
         thousands=lambda number: f"{number:,}".replace(",", "\u202f"),
     )
     return made
