@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from budwood.allowed_views import Views, choose_views
 from budwood.augment.balance import BalanceSpec
 from budwood.balance import ARMS, DEFAULT_ARMS, _Bench, compare_balance, contact_sheet
 from budwood.data.audit import AuditResult
@@ -27,7 +28,7 @@ from budwood.evaluation.arms import Answered, compare_arms
 from budwood.evaluation.predictions import Predictions
 from budwood.events import Scored, Warned, silent
 from budwood.models.build import open_backbone, store_side
-from budwood.prepare import Dataset, Views, choose_views, open_pixels, part_of, working_preprocess
+from budwood.prepare import Dataset, open_pixels, part_of, working_preprocess
 from budwood.recipe import load_recipe
 from budwood.train.device import Device
 from budwood.train.features import FeatureSource

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from budwood.allowed_views import choose_views
 from budwood.data.audit import AuditResult
 from budwood.data.loader import PixelSet
 from budwood.data.scan import scan
@@ -17,7 +18,7 @@ from budwood.evaluation.views import MENUS, View
 from budwood.events import Warned, silent
 from budwood.export.bundle import load
 from budwood.models.build import Classifier, open_backbone, store_side
-from budwood.prepare import Dataset, choose_views, open_pixels, part_of, working_preprocess
+from budwood.prepare import Dataset, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe, load_recipe, parse_recipe
 from budwood.systems import fit
 from budwood.train.device import Device
@@ -112,7 +113,7 @@ def test_views_that_change_what_pictures_are_are_told(bench: Bench, monkeypatch:
     trainer, part, _ = bench
     heard: list[str] = []
     recipe = load_recipe("probe", overrides=["predict.views=turns"])
-    monkeypatch.setattr("budwood.prepare._measure_orientation", lambda *given, **named: None)
+    monkeypatch.setattr("budwood.allowed_views._measure_orientation", lambda *given, **named: None)
 
     def listen(event: object) -> None:
         heard.extend([event.text] if isinstance(event, Warned) else [])

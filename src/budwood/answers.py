@@ -8,29 +8,23 @@ is called like a class count as labelled. It prints nothing.
 from __future__ import annotations
 
 import csv
-import heapq
 import io
 import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from budwood.answer_rows import FIXED, AnswerSpec, Tally, header_of, line_of, row_of, shown_of
 from budwood.errors import IntegrityError, OutputError, UsageError
 from budwood.evaluation.deciding import Decision
 from budwood.export.bundle import BATCH_SIZE, Bundle, Unreadable
 from budwood.files import MANIFEST_NAME, atomic_open, escape_name, sha256_file, write_bytes
 
-Form = Literal["csv", "jsonl"]
 Named = tuple[str, Path]
-_FIXED = ("path", "target", "predicted", "probability")
-_DECIDED = ("answer", "candidates")
-_KEPT = 400  # pictures for the page: the least certain ones
 
 
 class Sink(Protocol):
@@ -39,58 +33,6 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> Any:
         """Take some bytes."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Shown:
-    """A picture for the page; ``answer`` is empty where the model did not know."""
-
-    probability: float
-    path: str
-    predicted: str
-    answer: str
-    target: str
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """What is counted while answers go by: ``confusion`` ``[K, K]`` of the labelled ones, rows are the truth.
-
-    num_abstained: where the model said "I do not know". kept: rows that a resume found and did not ask for again.
-    """
-
-    classes: tuple[str, ...]
-    num_answers: int = 0
-    num_abstained: int = 0
-    num_kept: int = 0
-    unreadable: list[Unreadable] = field(default_factory=list)
-    confusion: NDArray[np.int64] = field(init=False)
-    _least: list[tuple[float, Shown]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        self._index = {name: k for k, name in enumerate(self.classes)}
-
-    def add(self, shown: Shown) -> None:
-        """Count one answer."""
-        self.num_answers += 1
-        self.num_abstained += not shown.answer
-        if shown.target:
-            self.confusion[self._index[shown.target], self._index[shown.predicted]] += 1
-        change = heapq.heappush if len(self._least) < _KEPT else heapq.heappushpop
-        change(self._least, (-shown.probability, shown))
-
-    def least_certain(self) -> list[Shown]:
-        """At most 400 answers, the least certain first."""
-        return sorted(shown for _, shown in self._least)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerSpec:
-    """How answers are written. risk: the share that may be wrong, and columns for what is decided; None: neither."""
-
-    form: Form = "csv"
-    risk: float | None = None
 
 
 def answer_to(
@@ -110,7 +52,7 @@ def answer_to(
     if spec.risk is not None:
         bundle.decide(np.full((1, len(bundle.classes)), 1 / len(bundle.classes), np.float32), risk=spec.risk)
     if header and spec.form == "csv":
-        sink.write(_header(bundle.classes, spec))
+        sink.write(header_of(bundle.classes, spec))
     for at in range(0, len(named), BATCH_SIZE):
         batch = list(named[at : at + BATCH_SIZE])
         shown = {escape_name(str(file)): name for name, file in batch}
@@ -121,9 +63,9 @@ def answer_to(
         )
         lines = []
         for file, probs, decision in zip(answers.paths, answers.probs, decisions, strict=True):
-            row = _row(shown[file], probs, decision, classes=bundle.classes)
-            tally.add(_shown(row))
-            lines.append(_line(row, probs, classes=bundle.classes, spec=spec))
+            row = row_of(shown[file], probs, decision, classes=bundle.classes)
+            tally.add(shown_of(row))
+            lines.append(line_of(row, probs, classes=bundle.classes, spec=spec))
         sink.write("".join(lines).encode("utf-8"))
         yield batch
 
@@ -182,12 +124,6 @@ def bundle_digest(bundle: Bundle) -> str:
     return sha256_file(place if place.is_file() else place / MANIFEST_NAME)
 
 
-def label_of(path: str, classes: Sequence[str]) -> str:
-    """The class after which the picture's folder is called; empty where there is none."""
-    folder = path.rpartition("/")[0].rpartition("/")[2]
-    return folder if folder in classes else ""
-
-
 def _take_up(
     out: Path, progress: Path, *, about: dict[str, Any], named: dict[str, Path], tally: Tally
 ) -> dict[str, list[int]]:
@@ -200,18 +136,18 @@ def _take_up(
     with out.open("rb") as old, atomic_open(out) as new:
         text = io.TextIOWrapper(io.BytesIO(old.read(end)), encoding="utf-8", newline="")
         if spec.form == "csv":
-            new.write(_header(tally.classes, spec))
+            new.write(header_of(tally.classes, spec))
             next(csv.reader([text.readline()]), None)
         answered = set()
         for line in text:
             values = (
-                json.loads(line) if spec.form == "jsonl" else dict(zip(_FIXED, next(csv.reader([line])), strict=False))
+                json.loads(line) if spec.form == "jsonl" else dict(zip(FIXED, next(csv.reader([line])), strict=False))
             )
             if values["path"] not in unchanged or not line.endswith("\n"):
                 continue
             answered.add(values["path"])
             new.write(line.encode("utf-8"))
-            tally.add(_shown({**values, "answer": _answer_in(line, values, spec)}))
+            tally.add(shown_of({**values, "answer": _answer_in(line, values, spec)}))
     tally.num_kept = len(answered)
     return {name: stamp for name, stamp in unchanged.items() if name in answered}
 
@@ -258,50 +194,3 @@ def _stamp(file: Path) -> list[int]:
 
 def _noted(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode() + b"\n"
-
-
-def _header(classes: Sequence[str], spec: AnswerSpec) -> bytes:
-    decided = _DECIDED if spec.risk is not None else ()
-    return _csv([*_FIXED, *(f"p({name})" for name in classes), *decided]).encode("utf-8")
-
-
-def _row(name: str, probs: NDArray[np.float32], decision: Decision | None, *, classes: Sequence[str]) -> dict[str, Any]:
-    best = int(probs.argmax())
-    row = {
-        "path": name,
-        "target": label_of(name, classes),
-        "predicted": classes[best],
-        "probability": float(f"{probs[best]:.7g}"),
-        "answer": classes[best],
-    }
-    if decision:
-        row |= {"answer": decision.label or "", "candidates": list(decision.candidates)}
-    return row
-
-
-def _shown(row: dict[str, Any]) -> Shown:
-    return Shown(
-        probability=float(row["probability"]),
-        path=row["path"],
-        predicted=row["predicted"],
-        answer=row["answer"],
-        target=row["target"] or "",
-    )
-
-
-def _line(row: dict[str, Any], probs: NDArray[np.float32], *, classes: Sequence[str], spec: AnswerSpec) -> str:
-    shares = [f"{p:.7g}" for p in probs]
-    if spec.form == "csv":
-        decided = [row["answer"], "; ".join(row["candidates"])] if "candidates" in row else []
-        return _csv([*(row[key] for key in _FIXED[:3]), f"{row['probability']:.7g}", *shares, *decided])
-    values = {key: value for key, value in row.items() if key != "answer" or "candidates" in row}
-    if "answer" in values:
-        values["answer"] = values["answer"] or None
-    values["probabilities"] = dict(zip(classes, map(float, shares), strict=True))
-    return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def _csv(values: Sequence[object]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(values)
-    return out.getvalue()

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from budwood import cache, machine
+from budwood.allowed_views import choose_views
 from budwood.augment.balance import check_smote
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
@@ -28,7 +29,7 @@ from budwood.export.bundle import Bundle, BundleFacts
 from budwood.files import sha256_bytes, to_json
 from budwood.first_weights import first_weights, source_of
 from budwood.models.build import Classifier, open_backbone
-from budwood.prepare import Dataset, choose_views, digests_of, open_pixels, part_of, working_preprocess
+from budwood.prepare import Dataset, digests_of, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe
 from budwood.scoring import predict_part
 from budwood.search.arms import Training

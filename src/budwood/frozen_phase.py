@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from budwood import cache
+from budwood.allowed_views import Views
 from budwood.augment.balance import BalanceSpec
 from budwood.data.loader import PixelSet
 from budwood.events import Listener
-from budwood.prepare import Dataset, Views, digests_of, head_folds
+from budwood.prepare import Dataset, digests_of, head_folds
 from budwood.recipe import Recipe
 from budwood.train.balanced_heads import Heads, MoreViews, weighing
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features

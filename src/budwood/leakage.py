@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood import cache, machine
+from budwood.allowed_views import choose_views
 from budwood.data.placing import Unit, check_enough, place, rounded_share
 from budwood.evaluation.intervals import Interval
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 from budwood.models.build import open_backbone, store_side
-from budwood.prepare import choose_views, digests_of, open_pixels, read_photos, working_preprocess
+from budwood.prepare import digests_of, open_pixels, read_photos, working_preprocess
 from budwood.recipe import Recipe
 from budwood.seeding import named_generator
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from budwood import cache
+from budwood.allowed_views import MIRROR_VIEWS
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
 from budwood.data.preprocess import Preprocess
@@ -26,7 +27,7 @@ from budwood.errors import DataError
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 from budwood.models.backbones import Backbone
 from budwood.models.build import open_backbone
-from budwood.prepare import MIRROR_VIEWS, Dataset, digests_of, head_folds, open_pixels, working_preprocess
+from budwood.prepare import Dataset, digests_of, head_folds, open_pixels, working_preprocess
 from budwood.recipe import Recipe
 from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.train.heads import choose_head

@@ -7,53 +7,42 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from budwood.data.ledger import read_catalog
-from budwood.data.records import Catalog, ImageRecord
+from budwood.data.records import ImageRecord
 from budwood.data.split_nouns import PARTS
 from budwood.data.store import PictureStore
-from budwood.errors import DataError, IntegrityError
-from budwood.evaluation.intervals import Interval
-from budwood.evaluation.metrics import Estimate, summarise
 from budwood.evaluation.predictions import Predictions
 from budwood.files import read_json, write_text
-from budwood.recipe import Recipe, parse_recipe
+from budwood.page_results import mistakes_of, result_of, unsure_of
+from budwood.page_source import PageSource
+from budwood.recipe import parse_recipe
 from budwood.report.check_words import words_of
 from budwood.report.comparison import comparison_view
 from budwood.report.data import (
-    Baseline,
     ClassSummary,
     Command,
-    CrossValidation,
     DatasetSummary,
     FindingGroup,
-    Judged,
     ModelCard,
-    Picture,
     ReportData,
-    Result,
-    SelectionScore,
     SplitSummary,
     Step,
 )
 from budwood.report.html import render
 from budwood.report.judging_view import judging_view
-from budwood.report.thumbnails import thumbnail
 from budwood.report.training_data import Saying, TrainingView
 from budwood.report.training_view import sayings, training_view
 from budwood.report.why_view import EXPLAIN_NAME, why_view
 from budwood.runs import RunDir
 from budwood.train.history import History
 
-_EXAMPLES, _FINDINGS, _SETS, _MISTAKES = 6, 12, 8, 18
-
-Thumbnail = Callable[[str], "bytes | None"]
+_EXAMPLES, _FINDINGS, _SETS = 6, 12, 8
 
 
 def write_report(run: RunDir, store: PictureStore) -> None:
@@ -61,39 +50,11 @@ def write_report(run: RunDir, store: PictureStore) -> None:
     write_text(run.report, render(report_data(run, store)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """A run's small files, read once, and the pictures' thumbnails."""
-
-    run: RunDir
-    catalog: Catalog
-    records: dict[str, ImageRecord]
-    store: PictureStore
-    split: dict[str, Any]
-    training: dict[str, Any]
-    metrics: dict[str, Any]
-    recipe: Recipe
-
-    def picture(self, path: str) -> Picture:
-        """A thumbnail with its caption; without the image where the picture is gone or unreadable."""
-        record = self.records.get(path)
-        if record is None or record.state != "ok":
-            return Picture(path=path, label=record.label if record else "")
-        try:
-            pixels = self.store.fetch(self.catalog, record)
-        except (DataError, IntegrityError, OSError):
-            return Picture(path=path, label=record.label)
-        return Picture(path=path, image=thumbnail(pixels), label=record.label)
-
-    def pictures(self, paths: Iterable[str], limit: int) -> tuple[Picture, ...]:
-        return tuple(self.picture(path) for path, _ in zip(paths, range(limit), strict=False))
-
-
 def report_data(run: RunDir, store: PictureStore) -> ReportData:
     """Everything that the page of a finished run shows."""
     environment = read_json(run.environment)
     catalog = read_catalog(run.catalog, Path(environment.get("root", environment["photos"])))
-    source = _Source(
+    source = PageSource(
         run=run,
         catalog=catalog,
         records={r.path: r for r in catalog.records},
@@ -125,9 +86,9 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
         split=_split(source),
         training=_training(source),
         model=_model(source),
-        result=_result(source, predictions),
-        mistakes=_mistakes(source, predictions),
-        unsure=_unsure(source, predictions),
+        result=result_of(source, predictions),
+        mistakes=mistakes_of(source, predictions),
+        unsure=unsure_of(source, predictions),
         judging=judging_view(source.metrics, predictions),
         why=why_view(run.path / EXPLAIN_NAME),
         comparison=comparison_view(read_json(run.comparison)) if run.comparison.is_file() else None,
@@ -158,7 +119,7 @@ def _next(run: RunDir, photos: Path, *, explained: bool) -> tuple[Command, ...]:
     )
 
 
-def _warnings(source: _Source) -> tuple[str, ...]:
+def _warnings(source: PageSource) -> tuple[str, ...]:
     """The run's warnings, but for what the section on the training says."""
     told = set(source.training.get("notes", ()))
     return tuple(text for text in source.run.read_warnings() if text not in told)
@@ -192,7 +153,7 @@ def _threads_reason(found: dict[str, Any]) -> str:
     return f"at the start {found['threads_tried']} threads did {found['thread_speedup']:g} times the work of one"
 
 
-def _dataset(source: _Source) -> DatasetSummary:
+def _dataset(source: PageSource) -> DatasetSummary:
     parts = source.split["counts"]
     usable = [r for r in source.catalog.records if r.state == "ok"]
     classes = []
@@ -222,7 +183,7 @@ def _sizes(records: Sequence[ImageRecord]) -> str:
     )
 
 
-def _findings(source: _Source, findings: list[dict[str, Any]]) -> tuple[FindingGroup, ...]:
+def _findings(source: PageSource, findings: list[dict[str, Any]]) -> tuple[FindingGroup, ...]:
     """Findings of one check and severity together: sets side by side for duplicates, single pictures for the rest."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for finding in findings:
@@ -230,7 +191,7 @@ def _findings(source: _Source, findings: list[dict[str, Any]]) -> tuple[FindingG
     return tuple(_finding_group(source, check, found) for (check, _), found in groups.items())
 
 
-def _finding_group(source: _Source, check: str, found: list[dict[str, Any]]) -> FindingGroup:
+def _finding_group(source: PageSource, check: str, found: list[dict[str, Any]]) -> FindingGroup:
     together = [f["paths"] for f in found if len(f["paths"]) > 1]
     single = [path for f in found if len(f["paths"]) == 1 for path in f["paths"]]
     evidence = [f["evidence"] for f in found]
@@ -260,7 +221,7 @@ def _orientation(training: dict[str, Any]) -> str:
     )
 
 
-def _split(source: _Source) -> SplitSummary:
+def _split(source: PageSource) -> SplitSummary:
     parts, tied = source.split["parts"], source.split["tied"]
     sets = [group for group in tied if len(group) > 1]
     return SplitSummary(
@@ -271,7 +232,7 @@ def _split(source: _Source) -> SplitSummary:
     )
 
 
-def _training(source: _Source) -> TrainingView:
+def _training(source: PageSource) -> TrainingView:
     return training_view(
         source.recipe.train,
         history=History.load(source.run.history),
@@ -292,7 +253,7 @@ def _validation(run: RunDir) -> Predictions | None:
     return Predictions.load(path) if path.is_file() else None
 
 
-def _model(source: _Source) -> ModelCard:
+def _model(source: PageSource) -> ModelCard:
     training = source.training
     size = training["preprocess"]["size"]
     reason = (
@@ -310,56 +271,3 @@ def _model(source: _Source) -> ModelCard:
         weights_source=training["backbone"]["source"],
         weights_sha256=training["backbone"]["sha256"],
     )
-
-
-def _result(source: _Source, predictions: Predictions) -> Result:
-    scores = source.metrics
-    folds = scores.get("cross_validation")
-    return Result(
-        metrics=summarise(predictions, seed=source.recipe.seed),
-        predictions=predictions,
-        selection=tuple(
-            SelectionScore(name=s["name"], value=s["accuracy"], kind=s["kind"], deviation=s["deviation"])
-            for s in scores["selection"]
-        ),
-        baselines=tuple(
-            Baseline(name=b["name"], accuracy=_estimate(b["accuracy"], b["interval"]), sentence=b["sentence"])
-            for b in scores["baselines"]
-        ),
-        refit=scores["refit"],
-        cross_validation=CrossValidation(
-            fold_accuracies=tuple(folds["folds"]),
-            pooled=_estimate(folds["accuracy"]["value"], folds["accuracy"]["interval"]),
-        )
-        if folds
-        else None,
-    )
-
-
-def _estimate(value: float, interval: dict[str, float]) -> Estimate:
-    return Estimate(value=value, interval=Interval(low=interval["low"], high=interval["high"]))
-
-
-def _judged(source: _Source, predictions: Predictions, row: int) -> Judged:
-    assert predictions.targets is not None
-    probs = predictions.probs[row]
-    best = np.argsort(-probs)[:3]
-    return Judged(
-        picture=source.picture(predictions.paths[row]),
-        true=predictions.classes[int(predictions.targets[row])],
-        top=tuple((predictions.classes[int(k)], float(probs[k])) for k in best),
-    )
-
-
-def _mistakes(source: _Source, predictions: Predictions) -> tuple[Judged, ...]:
-    """The most confident wrong answers first."""
-    wrong = np.flatnonzero(predictions.predicted != predictions.targets)
-    order = wrong[np.argsort(-predictions.probs[wrong].max(axis=1))] if len(wrong) else wrong
-    return tuple(_judged(source, predictions, int(row)) for row in order[:_MISTAKES])
-
-
-def _unsure(source: _Source, predictions: Predictions) -> tuple[Judged, ...]:
-    """Right answers with the least confidence."""
-    right = np.flatnonzero(predictions.predicted == predictions.targets)
-    order = right[np.argsort(predictions.probs[right].max(axis=1))] if len(right) else right
-    return tuple(_judged(source, predictions, int(row)) for row in order[:6])

@@ -1,4 +1,4 @@
-"""From a folder of photos to what training needs: catalog, findings, split, pixels, orientation.
+"""From a folder of photos to what training needs: catalog, findings, split, pixels.
 
 The first half of the flow; `pipeline.py` calls it and goes on. Nothing here trains.
 """
@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budwood import cache
-from budwood.augment.spec import AugmentSpec
 from budwood.data.audit import AuditResult, add_opinion, audit
 from budwood.data.cleaning.clean import CleanAction, CleanSpec, apply_actions, clean, clean_split, restrict_to
 from budwood.data.cleaning.decisions import Decision, DecisionJournal, apply_decisions
 from budwood.data.leaks import tied_groups
 from budwood.data.loader import PixelSet
 from budwood.data.opinion import Opinion
-from budwood.data.orientation import Orientation, preferred_orientation
 from budwood.data.own_parts import has_own_parts
 from budwood.data.pixels import working_pixels
 from budwood.data.preprocess import Preprocess
@@ -32,20 +30,12 @@ from budwood.data.split_file import read_split
 from budwood.data.split_nouns import Split
 from budwood.data.store import PictureStore
 from budwood.errors import SettingsError, SplitError
-from budwood.evaluation.views import ALL_TURNS, View
 from budwood.events import Listener, Warned
 from budwood.files import sha256_bytes, to_json
 from budwood.models.backbones import Backbone
 from budwood.models.build import choose_preprocess
 from budwood.recipe import TINY_PICTURES_PER_CLASS, Recipe
-from budwood.seeding import named_generator
-from budwood.train.features import FeatureCache, FeatureSource, frozen_features
 from budwood.workspace import workspace
-
-FREE_VIEWS = ALL_TURNS
-MIRROR_VIEWS = (0, 4)
-TURN_VIEWS = (0, 2, 1, 3)
-_ORIENTATION_PICTURES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,93 +199,6 @@ def part_of(pixels: PixelSet, rows: tuple[int, ...]) -> PixelSet:
 def digests_of(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
     """Pixel digests of some records: the keys of their features."""
     return [catalog.records[int(i)].pixel_digest for i in rows]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What the orientation of the pictures allows: how to augment, what to average, and why.
-
-    predict: the views that the bundle averages, flips and turns as numbers; with ``predict.views = "tuned"`` the
-        harmless turns, until validation has chosen. harmless: all flips and turns that change nothing.
-    """
-
-    augment: AugmentSpec
-    train: tuple[int, ...]
-    predict: tuple[int | View, ...]
-    evidence: str
-    orientation: Orientation | None
-    harmless: tuple[int, ...] = (0,)
-
-    @property
-    def turns(self) -> tuple[int, ...]:
-        """Those of ``predict`` that are mere flips and turns."""
-        return tuple(view for view in self.predict if isinstance(view, int))
-
-    def resolve(self, spec: AugmentSpec) -> AugmentSpec:
-        """``spec`` with ``"auto"`` decided by the orientation that was measured."""
-        measured = self.orientation
-        return spec.resolved(
-            turn_free=measured is not None and measured.turn_free,
-            mirror_free=measured is not None and measured.mirror_free,
-        )
-
-
-def choose_views(
-    recipe: Recipe, dataset: Dataset, train: PixelSet, source: FeatureSource, *, listen: Listener
-) -> Views:
-    """Measure on the training part whether turns and mirrors change what a picture is, and decide by that."""
-    measured = None
-    if recipe.model.starts_trained:
-        measured = _measure_orientation(recipe, dataset, train, source, listen=listen)
-    turn_free = measured is not None and measured.turn_free
-    mirror_free = measured is not None and measured.mirror_free
-    allowed: tuple[int, ...] = FREE_VIEWS if turn_free and mirror_free else MIRROR_VIEWS if mirror_free else (0,)
-    if turn_free and not mirror_free:
-        allowed = TURN_VIEWS
-    if recipe.augment.flip == "both" and recipe.augment.rotation != "auto" and float(recipe.augment.rotation) >= 180:
-        allowed = FREE_VIEWS  # the recipe says that orientation means nothing
-    spec = recipe.augment.resolved(turn_free=turn_free, mirror_free=mirror_free)
-    evidence = measured.evidence if measured else "not measured: the network is untrained, so pictures stay upright"
-    return Views(
-        augment=spec,
-        train=allowed[: recipe.train.views],
-        predict=_answered_views(recipe, allowed, listen=listen),
-        evidence=evidence,
-        orientation=measured,
-        harmless=allowed,
-    )
-
-
-def _answered_views(recipe: Recipe, harmless: tuple[int, ...], *, listen: Listener) -> tuple[int | View, ...]:
-    """The views that the recipe asks for; told where it turns pictures whose orientation matters."""
-    asked = recipe.predict.views
-    if isinstance(asked, int):
-        return harmless[:asked]
-    named = recipe.predict.named_views()
-    harmful = sorted({view.turn for view in named} - set(harmless))
-    if harmful and recipe.model.starts_trained:
-        text = "predict.views shows pictures turned or mirrored, though that changes what these pictures are (views"
-        listen(Warned(text=f"{text} {', '.join(map(str, harmful))}); the views that do not: {list(harmless)}"))
-    return tuple(view.turn if view.is_whole else view for view in named) or harmless
-
-
-def _measure_orientation(
-    recipe: Recipe, dataset: Dataset, train: PixelSet, source: FeatureSource, *, listen: Listener
-) -> Orientation | None:
-    if len(train) < 10:
-        return None
-    generator = named_generator(recipe.seed, "orientation")
-    rows = np.sort(generator.permutation(train.rows)[:_ORIENTATION_PICTURES])
-    features = frozen_features(
-        source,
-        train.pixels[rows],
-        digests_of(dataset.catalog, rows),
-        views=range(8),
-        cache=FeatureCache(cache.features_folder()),
-        listen=listen,
-        step="orientation",
-    )
-    return preferred_orientation(np.ascontiguousarray(features.transpose(1, 0, 2)))
 
 
 def head_folds(dataset: Dataset, part: PixelSet, *, num_folds: int, seed: int) -> NDArray[np.int64]:

@@ -74,9 +74,7 @@ def fit(
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, overrides=overrides, seed=seed, folds=folds, refit=refit, tiny=tiny, clean=clean)
     elif overrides or seed is not None or folds is not None or refit or tiny or clean:
-        raise SettingsError(
-            "a Recipe already holds seed, folds, refit, tiny, clean and all settings: change them in it"
-        )
+        raise SettingsError("a Recipe already holds seed, folds, refit, tiny, clean and all settings: change it there")
     order = checked_order(
         photos,
         recipe=recipe,

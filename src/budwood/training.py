@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from budwood.allowed_views import Views, choose_views
 from budwood.augment.balance import BalanceSpec
 from budwood.augment.transforms import Augment
 from budwood.data.loader import PixelSet
@@ -24,14 +25,7 @@ from budwood.files import sha256_bytes, to_json
 from budwood.frozen_phase import FrozenPhase
 from budwood.models.backbones import Backbone
 from budwood.models.build import Classifier, attach_head
-from budwood.prepare import (
-    Dataset,
-    Views,
-    choose_views,
-    open_pixels,
-    part_of,
-    working_preprocess,
-)
+from budwood.prepare import Dataset, open_pixels, part_of, working_preprocess
 from budwood.recipe import Recipe
 from budwood.shortening import CacheUse, Shortener
 from budwood.train.balanced_steps import Balancing

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from budwood import cache
+from budwood.allowed_views import Views
 from budwood.data.loader import PixelSet
 from budwood.evaluation.tta import ViewChoice, choose_views_by
 from budwood.evaluation.views import MENUS, View, seen
 from budwood.events import StepAdvanced, StepFinished, StepStarted
 from budwood.models.build import Classifier
-from budwood.prepare import Views, digests_of
+from budwood.prepare import digests_of
 from budwood.train.features import FeatureCache, frozen_features
 from budwood.train.kept_features import HeadOnFeatures
 from budwood.train.predict import predict_pixels

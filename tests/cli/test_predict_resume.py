@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from budwood.answers import AnswerSpec, Tally, answer_file, progress_file
+from budwood.answer_rows import AnswerSpec, Tally
+from budwood.answers import answer_file, progress_file
 from budwood.cli.predict_summary import own_pictures
 from budwood.export.bundle import load
 from budwood.judge import named_pictures

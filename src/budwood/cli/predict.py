@@ -15,7 +15,8 @@ from budwood.cli import options
 from budwood.cli.progress import progress
 
 if TYPE_CHECKING:
-    from budwood.answers import AnswerSpec, Sink, Tally
+    from budwood.answer_rows import AnswerSpec, Tally
+    from budwood.answers import Sink
     from budwood.events import Listener
     from budwood.export.bundle import Bundle
 
@@ -53,7 +54,7 @@ def run(
     from budwood import machine
 
     tuned = machine.tune_allocator()  # before torch is imported
-    from budwood.answers import AnswerSpec, Tally
+    from budwood.answer_rows import AnswerSpec, Tally
     from budwood.cli.predict_summary import print_scores, write_page
     from budwood.errors import DataError
     from budwood.export.bundle import load

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from budwood.answers import Tally
+    from budwood.answer_rows import Tally
 
 _WIDEST = 12  # classes of which the whole matrix is printed
 _PAIRS = 8
