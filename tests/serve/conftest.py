@@ -148,10 +148,16 @@ def made_up_calibration() -> Calibration | None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small network of three classes, one of them called what a page must not obey."""
     spec = ModelSpec(backbone="test_efficientnet", pretrained=False)
+    folder = tmp_path_factory.mktemp("served") / "bundle"
+    return made_up_bundle(folder, spec, Preprocess(size=32, store_side=64), spread=3.0)
+
+
+def made_up_bundle(folder: Path, spec: ModelSpec, preprocess: Preprocess, *, spread: float) -> Bundle:
+    """Random weights, those of the head of that deviation, two views, a calibration."""
     facts = BundleFacts(
         spec=spec,
         classes=HOSTILE,
-        preprocess=Preprocess(size=32, store_side=64),
+        preprocess=preprocess,
         views=(0, 4),
         training={},
         versions={},
@@ -160,8 +166,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = attach_head(open_backbone(spec), num_classes=3, dropout=0.0)
-        torch.nn.init.normal_(model.head.weight, std=3.0)
-    folder = tmp_path_factory.mktemp("served") / "bundle"
+        torch.nn.init.normal_(model.head.weight, std=spread)
     write_bundle(folder, model.eval(), facts)
     return load(folder)
 
@@ -191,23 +196,9 @@ def linear_graph(bundle: Bundle) -> Any:
 
 
 def linear_bundle(folder: Path, preprocess: Preprocess) -> Bundle:
-    """Pixels and one linear layer, two views, a calibration."""
+    """Pixels and one linear layer."""
     spec = ModelSpec(backbone="softmax", pretrained=False, size=preprocess.size)
-    facts = BundleFacts(
-        spec=spec,
-        classes=HOSTILE,
-        preprocess=preprocess,
-        views=(0, 4),
-        training={},
-        versions={},
-        calibration=made_up_calibration(),
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = attach_head(open_backbone(spec), num_classes=3, dropout=0.0)
-        torch.nn.init.normal_(model.head.weight, std=0.05)
-    write_bundle(folder, model.eval(), facts)
-    return load(folder)
+    return made_up_bundle(folder, spec, preprocess, spread=0.05)
 
 
 @dataclass(frozen=True)
