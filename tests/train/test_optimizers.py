@@ -45,17 +45,41 @@ def test_every_optimizer_finds_the_lowest_point_of_a_bowl(name: OptimizerName) -
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_works_on_all_weights_of_a_group_at_once(name: OptimizerName) -> None:
     optimizer = make_optimizer(name, [{"params": [torch.zeros(1)], "lr": RATE}])
-    assert all(group["foreach"] for group in optimizer.param_groups)
+    assert all(group["foreach"] or group["fused"] for group in optimizer.param_groups)
+
+
+def test_only_groups_whose_weights_all_lie_in_order_get_fused_steps() -> None:
+    plain, moved = torch.zeros(4, 3, 2, 2), torch.zeros(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    groups = make_optimizer("adamw", [{"params": [plain]}, {"params": [torch.zeros(2), moved]}]).param_groups
+    assert [bool(group["fused"]) for group in groups] == [True, False]
+    assert [group["foreach"] for group in groups] == [False, True]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_state_that_lies_otherwise_in_memory_gives_the_same_steps(name: OptimizerName) -> None:
+def test_fused_steps_are_the_others_but_for_rounding(name: OptimizerName) -> None:
+    def trained(*, layout: torch.memory_format) -> Tensor:
+        random = torch.Generator().manual_seed(0)
+        weight = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=layout)
+        optimizer = make_optimizer(name, [{"params": [weight], "lr": RATE, "weight_decay": 0.1}])
+        for _ in range(5):
+            weight.grad = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=layout)
+            optimizer.step()
+        return weight
+
+    torch.testing.assert_close(
+        trained(layout=torch.contiguous_format), trained(layout=torch.channels_last), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (4, 3, 1, 1), (4, 1, 3, 3)])  # any, pointwise, depthwise
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_that_lies_otherwise_in_memory_gives_the_same_steps(name: OptimizerName, shape: tuple[int]) -> None:
     def trained(*, moved: bool) -> Tensor:
         random = torch.Generator().manual_seed(0)
-        weight = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=torch.channels_last)
+        weight = torch.randn(shape, generator=random).to(memory_format=torch.channels_last)
         optimizer = make_optimizer(name, [{"params": [weight], "lr": RATE}])
         for _ in range(2):
-            weight.grad = torch.randn(4, 3, 2, 2, generator=random).to(memory_format=torch.channels_last)
+            weight.grad = torch.randn(shape, generator=random).to(memory_format=torch.channels_last)
             optimizer.step()
             if moved:  # as a checkpoint gives it back
                 state = optimizer.state[weight]
