@@ -6,17 +6,23 @@ FOLDER holds class folders; without it, ``count`` pictures of ``side`` pixels ar
 repeat runs, in turn: the bare decode (``Image.open`` and ``load`` in that many processes, started before the clock),
 scan and audit with an empty store and as set by default, without embeddings, and both once more with nothing changed.
 All start with the files in the page cache. Nothing is written but a store in a temporary folder.
+
+The seconds of processor beside the wall time tell on a busy machine what the wall time cannot. What a scan takes before
+its first picture, mostly the start of its processes, is shown by a scan of 16 tiny pictures for each process.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,6 +34,7 @@ from budwood.data.scan import scan
 from budwood.data.store import PictureStore
 
 SIDE = 320  # of the store, as in training
+FEWEST = 16  # pictures a process, see reader.FILES_A_WORKER
 CHUNK = 64  # files that a bare process is handed at once
 
 
@@ -66,56 +73,73 @@ def draw(folder: Path, *, side: int, count: int, kind: str) -> Path:
 def measure(folder: Path, place: Path, *, spec: AuditSpec, repeats: int, processes: int) -> None:
     """Run all in turn, print the medians, and each ratio with its spread."""
     files = [entry.place for entry in open_source(folder).entries]
-    seconds: dict[str, list[float]] = {"bare decode": [], "scan": [], "audit": [], "second scan": []}
+    tiny = draw(place.with_name("tiny"), side=8, count=FEWEST * processes, kind="JPEG")
+    spent: dict[str, list[Spent]] = {name: [] for name in ("bare decode", "start", "scan", "audit", "second scan")}
     with ProcessPoolExecutor(processes) as pool:
         bare(pool, files)  # processes are started, files are in the page cache
         for repeat in range(repeats):
-            seconds["bare decode"].append(timed(lambda: bare(pool, files)))
-            once(folder, place / str(repeat), spec=spec, seconds=seconds, processes=processes)
+            spent["bare decode"].append(timed(lambda: bare(pool, files)))
+            spent["start"].append(timed(partial(scanned, tiny, place / f"{repeat} tiny", processes=processes)))
+            once(folder, place / str(repeat), spec=spec, spent=spent, processes=processes)
     print(f"{len(files)} pictures, {repeats} repeats, {processes} processes; microseconds for one picture:")
-    for name, values in seconds.items():
-        each = [value / len(files) * 1e6 for value in values]
-        print(f"  {name:12} {statistics.median(each):9.1f}   ({min(each):.1f} - {max(each):.1f})")
-    both = [a + b for a, b in zip(seconds["scan"], seconds["audit"], strict=True)]
-    show("scan alone, of the bare decode's rate", seconds["bare decode"], seconds["scan"], percent=True)
-    show("scan and audit, of the bare decode's rate", seconds["bare decode"], both, percent=True)
-    show("second scan, times faster", seconds["scan"], seconds["second scan"], percent=False)
+    for name, values in spent.items():
+        wall = [value.wall / len(files) * 1e6 for value in values]
+        processor = statistics.median(value.processor for value in values) / len(files) * 1e6
+        share = f"{statistics.median(wall):9.1f}   ({min(wall):.1f} - {max(wall):.1f})"
+        print(f"  {name:12} {share:32} {processor:9.1f} of processor")
+    both = [Spent(*map(sum, zip(*pair, strict=True))) for pair in zip(spent["scan"], spent["audit"], strict=True)]
+    show("scan alone, of the bare decode's rate", spent["bare decode"], spent["scan"], percent=True)
+    show("scan and audit, of the bare decode's rate", spent["bare decode"], both, percent=True)
+    show("second scan, times faster", spent["scan"], spent["second scan"], percent=False)
 
 
-def once(folder: Path, place: Path, *, spec: AuditSpec, seconds: dict[str, list[float]], processes: int) -> None:
+def once(folder: Path, place: Path, *, spec: AuditSpec, spent: dict[str, list[Spent]], processes: int) -> None:
     catalogs: list[Catalog] = []
-
-    def scanned() -> None:
-        catalogs.append(scan(folder, store=PictureStore(place, side=SIDE), workers=processes))
-
-    seconds["scan"].append(timed(scanned))
+    spent["scan"].append(timed(lambda: catalogs.append(scanned(folder, place, processes=processes))))
     store = PictureStore(place, side=SIDE)
-    seconds["audit"].append(timed(lambda: audit(catalogs[0], store, spec=spec)))
-    seconds["second scan"].append(timed(scanned))
+    spent["audit"].append(timed(lambda: audit(catalogs[0], store, spec=spec)))
+    spent["second scan"].append(timed(lambda: catalogs.append(scanned(folder, place, processes=processes))))
     assert catalogs[0] == catalogs[1]
 
 
-def bare(pool: ProcessPoolExecutor, files: list[str]) -> None:
-    for _ in pool.map(load, [files[k : k + CHUNK] for k in range(0, len(files), CHUNK)]):
-        pass
+def scanned(folder: Path, place: Path, *, processes: int) -> Catalog:
+    return scan(folder, store=PictureStore(place, side=SIDE), workers=processes)
 
 
-def load(files: list[str]) -> None:
+def bare(pool: ProcessPoolExecutor, files: list[str]) -> float:
+    """Decode all; returns the seconds of processor in the pool, which are not in this process's count."""
+    return sum(pool.map(load, [files[k : k + CHUNK] for k in range(0, len(files), CHUNK)]))
+
+
+def load(files: list[str]) -> float:
+    began = time.process_time()
     for file in files:
         with Image.open(file) as image:
             image.load()
+    return time.process_time() - began
 
 
-def timed(step: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    step()
-    return time.perf_counter() - began
+class Spent(NamedTuple):
+    """Seconds of a step: by the clock, and of all processors, child processes that ended in it included."""
+
+    wall: float
+    processor: float
 
 
-def show(name: str, base: list[float], other: list[float], *, percent: bool) -> None:
-    ratios = sorted(a / b * (100 if percent else 1) for a, b in zip(base, other, strict=True))
+def timed(step: Callable[[], object]) -> Spent:
+    """Run a step; what it returns, if a number, are seconds of processor in processes that go on."""
+    began, before = time.perf_counter(), sum(os.times()[:4])
+    more = step()
+    spent = sum(os.times()[:4]) - before + (more if isinstance(more, float) else 0.0)
+    return Spent(time.perf_counter() - began, spent)
+
+
+def show(name: str, base: list[Spent], other: list[Spent], *, percent: bool) -> None:
+    ratios = sorted(a.wall / b.wall * (100 if percent else 1) for a, b in zip(base, other, strict=True))
     unit = " %" if percent else " x"
-    print(f"{name}: {statistics.median(ratios):.1f}{unit} ({ratios[0]:.1f} - {ratios[-1]:.1f})")
+    processor = statistics.median(a.processor / max(b.processor, 1e-9) for a, b in zip(base, other, strict=True))
+    by_processor = f"; {processor * (100 if percent else 1):.1f}{unit} by seconds of processor"
+    print(f"{name}: {statistics.median(ratios):.1f}{unit} ({ratios[0]:.1f} - {ratios[-1]:.1f}){by_processor}")
 
 
 if __name__ == "__main__":

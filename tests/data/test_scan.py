@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from budwood.data import scan as scan_module
+from budwood.data.worker_answers import Batch
 from budwood.data.inputs.sources import open_source
-from budwood.data.reader import Batch, Job, read_files
+from budwood.data.reader import Job, read_files
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore
 from budwood.errors import DataError, UsageError

@@ -61,6 +61,11 @@ def test_importing_budwood_loads_nothing_heavy() -> None:
     assert loaded == ""
 
 
+def test_a_process_that_decodes_loads_no_numpy() -> None:
+    """Each scan starts such processes anew."""
+    assert in_a_new_process("import sys, budwood.data.worker; print('numpy' in sys.modules)") == "False"
+
+
 def test_the_version_is_the_packages() -> None:
     from importlib.metadata import version
 

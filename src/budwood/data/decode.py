@@ -1,7 +1,8 @@
 """Bytes -> one RGB picture. The only place where Budwood decodes pictures, for training and serving alike.
 
 Pillow alone reads them: torchvision's decoder ends the process on damaged PNGs. No file may crash, print or
-warn here; whatever is wrong becomes an `UnreadableImage` with a short reason. Nothing is resized here.
+warn here; whatever is wrong becomes an `UnreadableImage` with a short reason. Nothing is resized here. Worker processes
+load this module, so nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from budwood.data.heif import heif_formats, is_heif, why_unread
 from budwood.data.strips import Picture
 from budwood.errors import UnreadableImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")  # MPO comes through JPEG
 MAX_PIXELS = 50_000_000

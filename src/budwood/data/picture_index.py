@@ -136,6 +136,13 @@ class Files:
     def put(self, paths: list[str], rows: Rows, reasons: dict[str, str]) -> None:
         """Add files, or replace what is known of them."""
         packed, size = rows.tobytes(), FACTS.itemsize
+        if len(fresh := set(paths)) == len(paths) and self.numbers.keys().isdisjoint(fresh):
+            # Mostly so, and one by one they would take long.
+            self.numbers.update(zip(paths, range(len(self.paths), len(self.paths) + len(paths)), strict=True))
+            self.paths += paths
+            self.packed += packed
+            self.reasons |= reasons
+            return
         for at, path in enumerate(paths):
             number = self.numbers.setdefault(path, len(self.paths))
             if number == len(self.paths):

@@ -1,6 +1,7 @@
 """`Preprocess`: the one definition of how a decoded picture becomes a network's input.
 
 It is used for training, evaluation, export and serving, and travels in the bundle. Random augmentation is not here.
+The scan's worker processes load this module, so numpy and torch are imported where they are used.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -38,6 +39,8 @@ class Preprocess:
 
     def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Reduce, resize and centre-crop one decoded picture: ``[H, W, 3]`` uint8 -> ``[size, size, 3]`` uint8."""
+        import numpy as np
+
         image = reduce_to(image, self.store_side)
         height, width = image.shape[:2]
         scaled = max(self.size, round(self.size / self.crop_fraction))
@@ -79,6 +82,8 @@ def reduce_to(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     In two steps: the means of squares of a whole number of pixels (those at the right and lower edge may be cut),
     then bicubic to the size. Bicubic alone takes three times as long for a megapixel, nearly as long as decoding it.
     """
+    import numpy as np
+
     height, width = image.shape[:2]
     if min(height, width) <= side:
         return image

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from budwood.data.facts import FACTS, Rows, stored_bytes
-from budwood.data.worker import WORDS
+from budwood.data.worker_answers import Batch, parsed
+from budwood.data.facts import FACTS
 from budwood.data.worker_process import TOO_SLOW, WorkerProcess
 from budwood.files import scratch_folder
 
@@ -40,21 +40,6 @@ class Job(NamedTuple):
 
     number: int
     name: bytes
-
-
-class Batch(NamedTuple):
-    """What a worker says of some files, or how one file ended it: then ``ended`` says so and there is no row.
-
-    ``numbers``: of the jobs. ``rows``: their facts, ``[N]`` of dtype FACTS. ``reasons``: of unreadable ones, by job.
-    ``pictures`` and ``planes``: the bytes of the readable ones, one after another.
-    """
-
-    numbers: list[int]
-    rows: Rows
-    reasons: dict[int, str]
-    pictures: memoryview
-    planes: memoryview
-    ended: str = ""
 
 
 _NOTHING = memoryview(b"")
@@ -194,25 +179,13 @@ class _Lane:
             group.num_bytes += len(job.name) + 1
         return group if group.jobs else None
 
-    def _parsed(self, data: bytearray) -> Batch:
+    def _parsed(self, data: memoryview) -> Batch:
         group = self._sent.popleft()
         self._alone = max(0, self._alone - 1)
         now = time.monotonic()
         self._pace = max(1e-6, (now - self._since) / len(group.jobs))
         self._since = now
-        count, view = len(group.jobs), memoryview(data)
-        numbers = [job.number for job in group.jobs]
-        at = WORDS.size * count
-        lengths = [words for (words,) in WORDS.iter_unpack(view[:at])]
-        rows = np.frombuffer(data, FACTS, count, at)
-        at += rows.nbytes
-        reasons = {}
-        for number, words in zip(numbers, lengths, strict=True):
-            if words:
-                reasons[number] = data[at : at + words].decode()
-                at += words
-        end = at + stored_bytes(rows)
-        return Batch(numbers, rows, reasons, view[at:end], view[end:])
+        return parsed(data, [job.number for job in group.jobs])
 
     def _died(self) -> Batch | None:
         """Blame a file or suspect it, and go on with a fresh worker."""

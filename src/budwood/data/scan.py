@@ -19,20 +19,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from budwood.data.worker_answers import Batch
 from budwood.data.decode import read_picture_bytes
 from budwood.data.fact_records import records_of
-from budwood.data.facts import FACTS, PACKED, Facts, Rows
+from budwood.data.fact_row import PACKED, Facts
+from budwood.data.facts import FACTS, Rows
 from budwood.data.heif import INSTALL
 from budwood.data.inputs.folders import EXPECTED
 from budwood.data.inputs.listing import Listing
 from budwood.data.inputs.sources import open_source
-from budwood.data.reader import Batch, Job, read_files
+from budwood.data.reader import Job, read_files
 from budwood.data.records import Catalog, ImageRecord
 from budwood.data.store import Found, PictureStore
 from budwood.errors import DataError, UnreadableImage
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 
 _STAMP = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
+_TOGETHER_BYTES, _TOGETHER = 1 << 20, 16  # batches that are stored together: until they have so much, or are so many
 _TELL_COUNT, _TELL_SECONDS = 32, 0.2  # the listener is told after so many pictures, or so long
 
 
@@ -79,6 +82,7 @@ class _Scan:
         self._root, self._entries = listing.root, listing.entries
         self._paths = [entry.path for entry in listing.entries]
         self._store = store
+        self._waiting: list[Batch] = []  # for the store
         self._listen = listen
         self._told_at = time.monotonic()
         self._untold = 0
@@ -89,9 +93,12 @@ class _Scan:
         self._advance(int(current.sum()))
         jobs = list(self._jobs(np.flatnonzero(~current).tolist()))
         side = self._store.side if self._store is not None else 0
-        for batch in read_files(jobs, side=side, workers=workers):
-            self._keep(batch)
-            self._advance(len(batch.numbers))
+        try:
+            for batch in read_files(jobs, side=side, workers=workers):
+                self._keep(batch)
+                self._advance(len(batch.numbers))
+        finally:
+            self._remember()
         self._advance(0, last=True)
         if self._store is not None:
             self._store.retain(self._root, self._paths)
@@ -134,9 +141,21 @@ class _Scan:
         self._rows[batch.numbers] = batch.rows
         self._reasons |= batch.reasons
         if self._store is not None:
-            paths = [self._paths[number] for number in batch.numbers]
-            reasons = {self._paths[number]: reason for number, reason in batch.reasons.items()}
-            self._store.remember(self._root, Found(paths, batch.rows, reasons, batch.pictures, batch.planes))
+            self._waiting.append(batch)
+            held = sum(len(one.pictures) + len(one.planes) for one in self._waiting)
+            if held >= _TOGETHER_BYTES or len(self._waiting) >= _TOGETHER:
+                self._remember()
+
+    def _remember(self) -> None:
+        """Hand what waits to the store."""
+        batches, self._waiting = self._waiting, []
+        if self._store is None or not batches:
+            return
+        paths = [self._paths[number] for batch in batches for number in batch.numbers]
+        reasons = {self._paths[number]: why for batch in batches for number, why in batch.reasons.items()}
+        rows = np.concatenate([batch.rows for batch in batches])
+        pictures, planes = [batch.pictures for batch in batches], [batch.planes for batch in batches]
+        self._store.remember(self._root, Found(paths, rows, reasons, pictures, planes))
 
     def _blame(self, number: int, reason: str) -> None:
         """A file that ended its worker: its bytes are digested, but it is not remembered, so it is tried again."""

@@ -22,7 +22,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from budwood.data.decode import decode_file
-from budwood.data.facts import FACTS, PACKED, Facts, Rows, stored_sizes
+from budwood.data.fact_row import PACKED, Facts
+from budwood.data.facts import FACTS, Rows, stored_sizes
 from budwood.data.picture_index import (
     DATA_NAME,
     INDEX_NAME,
@@ -51,14 +52,14 @@ class Found(NamedTuple):
     """What a scan found out about some files: their paths, their facts, and why those are unreadable that are.
 
     ``rows``: ``[N]`` of dtype FACTS. ``pictures`` and ``planes``: the bytes of the reduced pictures and of their
-    planes, of readable files only, one after another.
+    planes, of readable files only, one after another, in pieces that hold whole ones.
     """
 
     paths: list[str]
     rows: Rows
     reasons: dict[str, str]
-    pictures: memoryview
-    planes: memoryview
+    pictures: list[memoryview]
+    planes: list[memoryview]
 
 
 class PictureStore:
@@ -181,7 +182,7 @@ class PictureStore:
             facts = Facts(1, pixel_digest=digest, checksum=check, **sizes)
             with self.writing():
                 rows = np.frombuffer(PACKED.pack(*facts), FACTS)
-                self._append(rows, image.data.cast("B"), luma_plane(image).data.cast("B"))
+                self._append(rows, [image.data.cast("B")], [luma_plane(image).data.cast("B")])
                 self._changed = True
         return image
 
@@ -215,7 +216,7 @@ class PictureStore:
     def _number(self, digest: str) -> int | None:
         return self._index.pictures.number(bytes.fromhex(digest))
 
-    def _append(self, rows: Rows, pictures: memoryview, planes: memoryview) -> None:
+    def _append(self, rows: Rows, pictures: list[memoryview], planes: list[memoryview]) -> None:
         """Write the pictures of these rows that are not stored yet, and their planes, then name them in the index."""
         known = self._index.pictures
         first = {digest: i for i, digest in reversed(list(enumerate(rows["pixel_digest"].tolist())))}
@@ -223,12 +224,12 @@ class PictureStore:
         if not fresh:
             return
         if len(fresh) < len(rows):
-            pictures, planes = (
-                _parts(pictures, stored_sizes(rows), fresh),
-                _parts(planes, np.full(len(rows), PLANE_BYTES), fresh),
-            )
+            pictures = _parts(pictures, stored_sizes(rows), fresh)
+            planes = _parts(planes, np.full(len(rows), PLANE_BYTES), fresh)
             rows = rows[fresh]
-        sums = _plane_sums(np.frombuffer(planes, np.uint8).reshape(-1, PLANE_BYTES))
+        sums = np.concatenate(
+            [_plane_sums(np.frombuffer(piece, np.uint8).reshape(-1, PLANE_BYTES)) for piece in planes]
+        )
         # Not at the files' ends: an earlier write may have stopped half-way.
         self._files.write(DATA_NAME, self._index.end, pictures)
         self._files.write(PLANES_NAME, known.count * PLANE_BYTES, planes)
@@ -271,10 +272,10 @@ class PictureStore:
         self._flush_at = ended + max(FLUSH_SECONDS, 20 * (ended - began))
 
 
-def _parts(data: memoryview, sizes: NDArray[np.int64], chosen: list[int]) -> memoryview:
-    """Some of the pieces that lie in ``data`` one after another."""
-    ends = np.cumsum(sizes).tolist()
-    return memoryview(b"".join([data[ends[i] - size : ends[i]] for i, size in zip(chosen, sizes[chosen], strict=True)]))
+def _parts(pieces: list[memoryview], sizes: NDArray[np.int64], chosen: list[int]) -> list[memoryview]:
+    """The chosen ones of what lies in ``pieces`` one after another in those sizes."""
+    data, ends = memoryview(b"".join(pieces)), np.cumsum(sizes).tolist()
+    return [data[ends[i] - size : ends[i]] for i, size in zip(chosen, sizes[chosen].tolist(), strict=True)]
 
 
 def _checksum(picture: memoryview, place: Place) -> int:

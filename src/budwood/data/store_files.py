@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from budwood.data.picture_index import INDEX_NAME
 from budwood.errors import OutputError
+
+_PIECES = 256  # written at once; Linux takes 1024
 
 
 class StoreFiles:
@@ -55,12 +57,18 @@ class StoreFiles:
                     return np.empty(0, np.uint8)  # deleted or emptied under us: the caller sees too few bytes
             return self._maps[name]
 
-    def write(self, name: str, offset: int, data: memoryview) -> None:
-        """Put bytes into a file that `fit_to` has made."""
+    def write(self, name: str, offset: int, pieces: Sequence[memoryview]) -> None:
+        """Put bytes, in pieces that follow one another, into a file that `fit_to` has made."""
+        left = list(pieces)
         with self.disk(), (self.folder / name).open("r+b", buffering=0) as file:
             file.seek(offset)
-            while data:
-                data = data[file.write(data) :]
+            while left:
+                some = left[:_PIECES]
+                done = os.writev(file.fileno(), some) if hasattr(os, "writev") else file.write(some[0])
+                while left and done >= len(left[0]):
+                    done -= len(left.pop(0))
+                if done:
+                    left[0] = left[0][done:]
 
     def identity(self) -> tuple[int, int, int] | None:
         """Tells one index file from the next."""

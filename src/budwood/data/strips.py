@@ -2,20 +2,23 @@
 
 Everything happens in horizontal strips of the upright picture: colour conversion, transparency on white, deep grey
 to 8 bit, the EXIF turn, the reduction. Results are those of the whole picture at once, bit for bit. Bytes are read in
-`decode.py`; nothing is opened here.
+`decode.py`; nothing is opened here. Worker processes load this module, so numpy is imported where it is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from budwood.data.preprocess import reduce_coarse, whole_step
 from budwood.errors import UnreadableImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STRIP_PIXELS = 1_000_000  # a strip and its conversions stay below some 20 MB
 _TURNS = {
@@ -51,6 +54,8 @@ class Picture:
         Raises:
             UnreadableImage: its colour mode is not supported, or its values are not numbers.
         """
+        import numpy as np
+
         width, height = self.size
         if width * height <= STRIP_PIXELS:
             return np.asarray(self._coarse(1))
@@ -152,6 +157,8 @@ def _scale_of(image: Image.Image) -> tuple[float, float, float]:
 
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
+    import numpy as np
+
     low, high = float("inf"), float("-inf")
     rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
@@ -163,5 +170,7 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
 
 
 def _to_8_bit(image: Image.Image, offset: float, factor: float, divisor: float) -> Image.Image:
+    import numpy as np
+
     values = (np.asarray(image).astype(np.float64) - offset) * factor / divisor
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")

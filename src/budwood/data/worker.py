@@ -1,12 +1,13 @@
 """The process that decodes: file names come in by a pipe, facts and reduced pictures go out by another.
 
 It may crash or be killed at any file without harm to the scan (`reader.py` is the other side). It writes no file and
-knows no store. As little as possible is imported, since every scan starts such processes anew.
+knows no store. As little as possible is imported, since every scan starts such processes anew; numpy alone would double
+that time, so the measures are taken on the other side (`worker_answers.py`).
 
 In: groups of names, each name and each group ended by a zero byte. Out: the word READY, then for each group its length
-in bytes and the answers to its names, column by column: the lengths of the reasons (WORDS), the rows of facts, the
-reasons, the stored pictures, their luma planes, each in the order of the names; nothing is left out, only empty. The
-first byte of the note file tells which name of the group is in hands.
+in bytes and the answers to its names, column by column: the HEADs, the rows of facts, the reasons, the stored pictures,
+their luma planes, the lumas of the looks, and the looks that are not stored; each in the order of the names, nothing is
+left out, only empty. The first byte of the note file tells which name of the group is in hands.
 """
 
 from __future__ import annotations
@@ -19,25 +20,20 @@ import os
 import signal
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from budwood.data.decode import damaged, open_picture, read_picture
-from budwood.data.facts import PACKED
-from budwood.data.measures import Measures, measure_many
+from budwood.data.fact_row import PACKED, Facts
 from budwood.data.planes import LOOK_SIDE, look_digest, plane_bytes
 
 READY = b"budwood worker ready\n"
-WORDS = struct.Struct("<I")  # bytes of a reason
+HEAD = struct.Struct("<3I")  # bytes of the reason, width and height of the look
 NO_NAME = 255  # in the note: all names of the group are decoded, and their answers are being made
 LENGTH = struct.Struct("<Q")  # of the answers to one group
 READ_BYTES = 1 << 16
-MEASURED_BYTES = 1 << 19  # of pictures that are measured together: they stay in the processor's cache
-
-_UNMEASURED = (0.0,) * len(Measures._fields)
 
 SECONDS = 4.5  # for one picture, of real time; what takes longer is killed
 LARGE_PIXELS = 6_000_000  # of larger pictures only one is decoded at a time over all workers
@@ -151,56 +147,43 @@ def _sha256(data: bytes) -> bytes:
 
 
 def _answers(group: list[Decoded]) -> list[bytes]:
-    """The lengths of the reasons, the facts, the reasons, the pictures and the planes of all files.
+    """The columns of the answers to all files, see the module's text.
 
     Step by step for all of them: code and data of one step then stay in the processor's cache.
     """
     looks = [one.look.tobytes() if one.look is not None else b"" for one in group]
     digests = [look_digest(k, height=one.size[1], width=one.size[0]) for one, k in zip(group, looks, strict=True)]
     lumas = [one.look.convert("L") if one.look is not None else None for one in group]
-    measures = _measured(looks, lumas)
-    lengths, rows, reasons, pictures, planes = [], [], [], [], []
-    for one, look, digest, luma, measured in zip(group, looks, digests, lumas, measures, strict=True):
-        given = (*one.stamp, one.num_bytes, one.file_digest)
+    heads, rows, reasons, pictures, others = [], [], [], [], []
+    kept: list[Image.Image] = []
+    for one, look, digest, luma in zip(group, looks, digests, lumas, strict=True):
         words = one.reason.encode("utf-8", "backslashreplace")
-        lengths.append(WORDS.pack(len(words)))
+        heads.append(HEAD.pack(len(words), *(luma.size if luma is not None else (0, 0))))
         reasons.append(words)
-        if luma is None:
-            rows.append(PACKED.pack(0, *given, b"", 0, 0, b"", b"", 0, 0, 0, *measured))
-            continue
-        width, height = one.size
-        columns = num_rows = 0
-        check = digest
-        if one.kept is not None:
-            columns, num_rows = one.kept.size
+        check, stored_size = digest, (0, 0)
+        if luma is None or one.kept is not one.look:
+            others.append(look)
+        if luma is not None and one.kept is not None:
             same = one.kept is one.look
             pictures.append(look if same else one.kept.tobytes())
-            check = digest if same else look_digest(pictures[-1], height=height, width=width)
-            planes.append(plane_bytes(luma if same else one.kept.convert("L")))
-        described = (digest, width, height, one.mode.encode(), one.format.encode())
-        sums = (num_rows, columns, int.from_bytes(check[:8], "little"))
-        rows.append(PACKED.pack(1, *given, *described, *sums, *measured))
-    return [*lengths, *rows, *reasons, *pictures, *planes]
+            if not same:
+                check = look_digest(pictures[-1], height=one.size[1], width=one.size[0])
+            kept.append(luma if same else one.kept.convert("L"))
+            stored_size = one.kept.size
+        rows.append(_row(one, digest=digest, check=check, stored_size=stored_size))
+    shades = [luma.tobytes() for luma in lumas if luma is not None]
+    return [*heads, *rows, *reasons, *pictures, *plane_bytes(kept), *shades, *others]
 
 
-def _measured(looks: list[bytes], lumas: list[Image.Image | None]) -> list[Sequence[float]]:
-    """The measures of each picture; those of one size are measured together."""
-    measured: list[Sequence[float]] = [_UNMEASURED] * len(looks)
-    shades = [luma.tobytes() if luma is not None else b"" for luma in lumas]
-    sizes: dict[tuple[int, int], list[int]] = {}
-    for number, luma in enumerate(lumas):
-        if luma is not None:
-            sizes.setdefault(luma.size, []).append(number)
-    for (width, height), numbers in sizes.items():
-        most = max(1, MEASURED_BYTES // (width * height * 3))
-        for chosen in (numbers[at : at + most] for at in range(0, len(numbers), most)):
-            images = np.frombuffer(b"".join([looks[i] for i in chosen]), np.uint8)
-            light = np.frombuffer(b"".join([shades[i] for i in chosen]), np.uint8)
-            shape = (len(chosen), height, width)
-            found = measure_many(images.reshape(*shape, 3), light.reshape(shape)).tolist()
-            for number, values in zip(chosen, found, strict=True):
-                measured[number] = values
-    return measured
+def _row(one: Decoded, *, digest: bytes, check: bytes, stored_size: tuple[int, int]) -> bytes:
+    """The facts but for the measures."""
+    size, mtime, ctime = one.stamp
+    facts = Facts(0, size, mtime, ctime, one.num_bytes, one.file_digest)
+    if one.look is not None:
+        described = (digest, *one.size, one.mode.encode(), one.format.encode())
+        columns, num_rows = stored_size
+        facts = Facts(1, *facts[1:6], *described, num_rows, columns, int.from_bytes(check[:8], "little"))
+    return PACKED.pack(*facts)
 
 
 def _private_pipes() -> tuple[int, int]:

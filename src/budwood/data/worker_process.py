@@ -14,11 +14,13 @@ import sys
 import tempfile
 from typing import IO, Any, cast
 
+import numpy as np
+
 from budwood.data.worker import LENGTH, READY, SECONDS
 from budwood.errors import BudwoodError
 
 PIPE_BYTES = 1 << 20  # the largest that an ordinary user gets on Linux
-MOST_BYTES = 2**29  # of answers to one group: sixteen of the longest strips that are allowed
+MOST_BYTES = 2**29  # of answers to one group: a dozen of the longest strips that are allowed
 TOO_SLOW = f"took longer than {SECONDS} s to decode; the next scan tries it again"
 
 # SIGINT goes to the whole terminal; the parent alone answers it. The parent's own path is used, without the
@@ -65,13 +67,13 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._sink.write(data)
 
-    def receive(self) -> bytearray:
+    def receive(self) -> memoryview:
         """The answers to one group, waiting for them; empty when the worker has ended."""
         if not self._ready:
             said = b""
             while not said.endswith(READY):  # before it, whatever the start of Python printed
                 if not (more := self._source.read(1)):
-                    return bytearray()
+                    return memoryview(b"")
                 said = said[-len(READY) :] + more
             self._ready = True
         head = self._exactly(LENGTH.size)
@@ -81,16 +83,15 @@ class WorkerProcess:
             length = 0
         return self._exactly(length)
 
-    def _exactly(self, count: int) -> bytearray:
-        data = bytearray(count)
-        left = memoryview(data)
+    def _exactly(self, count: int) -> memoryview:
+        data = left = np.empty(count, np.uint8).data  # not bytearray, which would first fill it with zeros
         while left:
             try:
                 done = self._source.readinto(left)
             except OSError:
                 done = 0
             if not done:
-                return bytearray()
+                return memoryview(b"")
             left = left[done:]
         return data
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from budwood.data.copies import copy_proof
 from budwood.data.copies.copy_descriptors import SIZE, crop_windows
-from budwood.data.copies.copy_search import Grid, propose
+from budwood.data.copies.copy_search import HIT, Grid, _above, _keep_best, propose
 from budwood.data.copies.duplicates import DIHEDRAL, DuplicatePair, dihedral, find_copies, near_duplicate_pairs
 from budwood.data.copies.registration import clipped_likeness, detail_likeness, halved
 from budwood.data.planes import luma_plane
@@ -399,6 +399,31 @@ def test_a_crowd_of_look_alikes_leaves_each_picture_its_best_partners() -> None:
     hits = proposed(np.stack(alike), keep=4, threads=2)
     assert np.all(np.bincount(hits["whole"], minlength=400) == 4)
     assert np.all(np.diff(hits["score"])[np.diff(hits["whole"]) == 0] <= 0)
+
+
+def test_the_best_hits_are_kept_and_of_equal_ones_the_first() -> None:
+    rng = np.random.default_rng(0)
+    hits = np.zeros(3000, HIT)
+    for name, most in (("whole", 40), ("owner", 30), ("turn", 8), ("window", 38)):
+        hits[name] = rng.integers(0, most, len(hits))
+    hits["score"] = rng.choice(np.linspace(0.79, 1, 7, dtype=np.float32), len(hits))  # many are equal
+    expected = []
+    for whole in range(40):
+        of_owner: dict[int, np.void] = {}
+        for hit in hits[hits["whole"] == whole]:
+            if hit["score"] > of_owner.get(int(hit["owner"]), {"score": 0})["score"]:
+                of_owner[int(hit["owner"])] = hit
+        expected += sorted(of_owner.values(), key=lambda hit: (-hit["score"], hit["owner"]))[:3]
+    assert _keep_best(hits, 3).tolist() == [hit.tolist() for hit in expected]
+    assert len(_keep_best(hits[:0], 3)) == 0
+
+
+@pytest.mark.parametrize("floor", [[0.8, 0.8], [0.5, 0.9]], ids=["one floor for all", "a floor for each"])
+def test_only_scores_above_the_floor_of_their_row_count(floor: list[float]) -> None:
+    scores = np.array([[0.8, 0.81, 0.4, 0.95], [0.85, 0.2, 0.9, 0.95]], np.float32)
+    row, column = _above(scores, np.array(floor, np.float32))
+    expected = [(i, j) for i in range(2) for j in range(4) if scores[i, j] > np.float32(floor[i])]
+    assert list(zip(row.tolist(), column.tolist(), strict=True)) == expected
 
 
 def test_every_crop_that_keeps_eight_tenths_lies_near_a_window() -> None:

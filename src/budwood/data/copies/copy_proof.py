@@ -16,17 +16,21 @@ from numpy.typing import NDArray
 from budwood.data.copies.copy_descriptors import crop_windows
 from budwood.data.copies.copy_search import Hits
 from budwood.data.copies.registration import (
+    FIRST_SIDE,
     WHITE,
     Planes,
+    Readers,
     clipped_likeness,
     detail_activity,
     detail_likeness,
     first_order_likeness,
     halved,
+    read_windows,
     refine,
 )
 
 BATCH = 128  # pictures or pairs worked on at once: they fit the processor's cache
+FEW = 64  # pairs, where many numbers are made of each
 _CROPPED = 0.96  # windows with a shorter side than this are called crops
 
 # The likeness that a pair must reach. Copies of 32 px pictures at quality 20 fall to .77, while hands before one wall
@@ -85,7 +89,8 @@ def prove(
         pool: its threads share the work.
     """
     hits, places = _ends(names, hits), hits
-    looks = pool.map(lambda block: _first_look(planes, hits[block]), batches(len(hits)))
+    readers = read_windows(crop_windows(), source=planes.shape[-1] // 2, side=FIRST_SIDE)
+    looks = pool.map(lambda block: _first_look(planes, hits[block], readers), batches(len(hits), FEW))
     look = np.concatenate([np.empty(0, np.float32), *looks])
     if crowd is None:
         crowd = float(np.median(_rivals(places, np.where(look < _GATE_SURE, look, 0), len(names))))
@@ -110,10 +115,10 @@ class _Laid:
     cropped: NDArray[np.bool_]
 
 
-def batches(count: int) -> Iterator[slice]:
-    """Slices of ``range(count)`` of `BATCH` each."""
-    for start in range(0, count, BATCH):
-        yield slice(start, start + BATCH)
+def batches(count: int, size: int = BATCH) -> Iterator[slice]:
+    """Slices of ``range(count)`` of ``size`` each."""
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def shows_detail(planes: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -134,14 +139,14 @@ def _activities(planes: NDArray[np.uint8], chosen: NDArray[np.intp]) -> Planes:
     return np.concatenate([np.empty(0, np.float32), *parts])
 
 
-def _first_look(planes: NDArray[np.uint8], hits: Hits) -> Planes:
+def _first_look(planes: NDArray[np.uint8], hits: Hits, readers: Readers) -> Planes:
     wholes = _turned(halved(planes[hits["whole"]]), hits["turn"])
-    return first_order_likeness(wholes, halved(planes[hits["owner"]]), crop_windows(), hits["window"])
+    return first_order_likeness(wholes, halved(planes[hits["owner"]]), readers, hits["window"])
 
 
 def _lay(hits: Hits, chosen: NDArray[np.intp], *, planes: NDArray[np.uint8], pool: Executor) -> _Laid:
     """Lay the chosen hits over one another."""
-    parts = list(pool.map(lambda block: _register(planes, hits[chosen[block]]), batches(len(chosen))))
+    parts = list(pool.map(lambda block: _register(planes, hits[chosen[block]]), batches(len(chosen), FEW)))
     likeness, windows = np.zeros(len(hits), np.float32), np.zeros((len(hits), 4), np.float32)
     if parts:
         likeness[chosen] = np.concatenate([part[0] for part in parts])

@@ -8,17 +8,25 @@ searched here: the caller turns the plane first.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
 
-_WHOLE = np.array([[0, 1, 0, 1]], np.float32)
+
+class Readers(NamedTuple):
+    """Matrices that resample a plane from both sides: ``rows [W, side, S]``, ``columns [W, S, side]``."""
+
+    rows: Planes
+    columns: Planes
+
+
 _OVERHANG = 0.14  # how far a window may reach over the border, parts of the side: shifts of 3 in 32 px
 _SHORTEST = 0.62  # shortest window side that the refinement may reach; crops keep at least .7
 _STEP_LIMIT = 0.05  # largest move of centre or half-length in one step, parts of the side
-_FIRST_SIDE, _FIRST_RIM = 24, 2  # samples of the quick look, and how many of them at the rim are left out
+FIRST_SIDE, _FIRST_RIM = 24, 2  # samples of the quick look, and how many of them at the rim are left out
 _DETAIL_SIDE = 32  # samples; finer detail does not survive quality 20 or half size in pictures of 32 px
 _NOISE = 4.0  # grey levels; detail weaker than this is mostly JPEG noise
 _RIM = 3  # samples of 32: the widest frame or shift that is looked for, 3 px of 32
@@ -36,13 +44,15 @@ def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sample(planes: Planes, windows: Planes, side: int) -> Planes:
-    """Resample windows ``[B, 4]`` of planes ``[B, S, S]`` to ``[B, side, side]``, anti-aliased, edges repeated.
+    """Resample windows ``[B, 4]`` of planes ``[B, S, S]`` to ``[B, side, side]``, anti-aliased, edges repeated."""
+    readers = read_windows(windows, source=planes.shape[-1], side=side)
+    return (readers.rows @ planes @ readers.columns).astype(np.float32, copy=False)
 
-    One window ``[1, 4]`` serves all planes.
-    """
-    rows = reading_weights(windows[:, 0], windows[:, 1], source=planes.shape[-1], side=side)
-    columns = reading_weights(windows[:, 2], windows[:, 3], source=planes.shape[-1], side=side)
-    return (rows @ planes @ columns.transpose(0, 2, 1)).astype(np.float32, copy=False)
+
+def sample_whole(planes: Planes, side: int) -> Planes:
+    """`sample` of the whole planes."""
+    readers = _read_whole(planes.shape[-1], side)
+    return (readers.rows @ planes @ readers.columns).astype(np.float32, copy=False)
 
 
 def inside(windows: Planes, side: int) -> Planes:
@@ -71,7 +81,7 @@ def refine(
     Returns:
         The best windows met, ``[B, 4]``, and their correlations, ``[B]``, -1 to 1.
     """
-    target = band_pass(sample(templates, _WHOLE, side), fine=0.8, coarse=coarse)
+    target = band_pass(sample_whole(templates, side), fine=0.8, coarse=coarse)
     best, score = windows.copy(), np.full(len(windows), -1, np.float32)
     for step in range(steps + 1):
         moved = band_pass(sample(planes, windows, side), fine=0.8, coarse=coarse)
@@ -85,7 +95,7 @@ def refine(
 
 
 def first_order_likeness(
-    templates: NDArray[np.uint8], planes: NDArray[np.uint8], windows: Planes, chosen: NDArray[np.int16]
+    templates: NDArray[np.uint8], planes: NDArray[np.uint8], readers: Readers, chosen: NDArray[np.int16]
 ) -> Planes:
     """What the correlation would be after the best small move of the windows, to first order.
 
@@ -95,16 +105,14 @@ def first_order_likeness(
     Args:
         templates: ``[B, S, S]``, each as a whole.
         planes: ``[B, S, S]``.
-        windows: ``[W, 4]``; their reading weights are computed once.
+        readers: of the windows that are looked at, ``FIRST_SIDE`` samples a side.
         chosen: ``[B]``, the window of each plane.
 
     Returns:
         ``[B]``, 0-1; 0 where the contrast is reversed.
     """
-    rows = reading_weights(windows[:, 0], windows[:, 1], source=planes.shape[-1], side=_FIRST_SIDE)
-    columns = reading_weights(windows[:, 2], windows[:, 3], source=planes.shape[-1], side=_FIRST_SIDE)
-    seen = rows[chosen] @ planes.astype(np.float32) @ columns.transpose(0, 2, 1)[chosen]
-    target = band_pass(sample(templates.astype(np.float32), _WHOLE, _FIRST_SIDE), fine=0.8, coarse=3.0)
+    seen = readers.rows[chosen] @ planes.astype(np.float32) @ readers.columns[chosen]
+    target = band_pass(sample_whole(templates.astype(np.float32), FIRST_SIDE), fine=0.8, coarse=3.0)
     inner = slice(_FIRST_RIM, -_FIRST_RIM)
     goal = band_pass(seen, fine=0.8, coarse=3.0)[:, inner, inner].reshape(len(seen), -1)
     span = _tangents(target)[:, :, inner, inner].reshape(len(target), 5, -1)
@@ -168,6 +176,18 @@ def _correlation(first: Planes, second: Planes) -> Planes:
     return result
 
 
+def read_windows(windows: Planes, *, source: int, side: int) -> Readers:
+    """What reads ``[W, 4]`` windows of planes with ``source`` pixels a side into ``side`` samples."""
+    rows = reading_weights(windows[:, 0], windows[:, 1], source=source, side=side)
+    columns = reading_weights(windows[:, 2], windows[:, 3], source=source, side=side)
+    return Readers(rows, columns.transpose(0, 2, 1))
+
+
+@cache
+def _read_whole(source: int, side: int) -> Readers:
+    return read_windows(np.array([[0, 1, 0, 1]], np.float32), source=source, side=side)
+
+
 def reading_weights(start: Planes, end: Planes, *, source: int, side: int) -> Planes:
     """Triangle-filter rows ``[B, side, source]`` that read ``side`` samples between ``start`` and ``end``."""
     step = (end - start) * source / side
@@ -196,7 +216,7 @@ def detail_likeness(templates: Planes, planes: Planes, windows: Planes) -> Plane
     no more than the faint texture inside it. The better of two values counts, with and without the rim: a frame
     drawn around one of the two must not hide a copy.
     """
-    first, second = sample(templates, _WHOLE, _DETAIL_SIDE), sample(planes, windows, _DETAIL_SIDE)
+    first, second = sample_whole(templates, _DETAIL_SIDE), sample(planes, windows, _DETAIL_SIDE)
     return _agreement(first, second, inside(windows, _DETAIL_SIDE))
 
 
@@ -206,8 +226,8 @@ def clipped_likeness(templates: Planes, planes: Planes, windows: Planes) -> Plan
     A picture that was made brighter has lost the detail of a white wall, and its source still has it.
     """
     seen = sample(planes, windows, templates.shape[-1])
-    first = sample(_clipped_as(templates, seen), _WHOLE, _DETAIL_SIDE)
-    second = sample(_clipped_as(seen, templates), _WHOLE, _DETAIL_SIDE)
+    first = sample_whole(_clipped_as(templates, seen), _DETAIL_SIDE)
+    second = sample_whole(_clipped_as(seen, templates), _DETAIL_SIDE)
     return _agreement(first, second, inside(windows, _DETAIL_SIDE))
 
 
@@ -240,7 +260,7 @@ def _rimless(mask: Planes) -> Planes:
 
 def detail_activity(planes: Planes) -> Planes:
     """The part of each plane ``[N, S, S]`` that shows detail above the noise: ``[N]``, 0-1, of 8 x 8 cells."""
-    detail = _even_detail(sample(planes, _WHOLE, _DETAIL_SIDE))
+    detail = _even_detail(sample_whole(planes, _DETAIL_SIDE))
     cell = _DETAIL_SIDE // 8
     strength = np.sqrt((detail**2).reshape(-1, 8, cell, 8, cell).mean(axis=(2, 4)))
     result: Planes = (strength > _ACTIVE).mean(axis=(1, 2)).astype(np.float32)
