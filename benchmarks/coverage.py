@@ -1,9 +1,14 @@
 """How often the intervals that Budwood prints hold the truth, and how often equal models are told apart, by simulation.
 
     python benchmarks/coverage.py [--trials 1000] [--only scores|pairs|crossed] [--seed 0]
+        [--counts fixed|drawn] [--models plain|rough]
 
 A model is drawn (logits of a mean for each class, class by class of its own), its true scores are taken from some
-60,000 answers, and test parts are drawn from it again and again, with the same number of pictures of each class.
+60,000 answers, and test parts are drawn from it again and again: with the same number of pictures of each class
+(``fixed``), or with pictures that come as they come (``drawn``: a multinomial draw with the same shares, so that a rare
+class may be absent). Scores of an absent class are not counted, nor are averages over classes alike where one is
+absent: they are averages of other classes. What counts pictures is measured against the truth of all classes.
+Rough models are worse (50 to 75 % right) and have answers with heavy tails.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import process_time
 
 import numpy as np
@@ -27,22 +33,34 @@ from budwood.evaluation.predictions import Predictions
 SIZES, CLASSES = (50, 200, 1000), (2, 8)
 MODELS = 10  # of each scenario; the trials are shared out among them
 BIG = 60_000
+OF_A_CLASS = ("recall (Wilson)", "F1 (F*)", "AUC", "AP")
+OF_ALL_CLASSES = ("balanced accuracy", "macro precision", "macro F1", "macro AUC", "macro AP")
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Where test pictures come from. shift: what the right class gains, ``[K]``. temper: how sure the answers are."""
+    """Where test pictures come from. shift: what the right class gains, ``[K]``. temper: how sure the answers are.
+
+    varied: the pictures of each class are not always ``counts``, but so many on average. rough: Student's logits.
+    """
 
     counts: NDArray[np.int64]
     shift: NDArray[np.float64]
     temper: float
     gain: float = 0.0  # of the second model, where there are two
+    varied: bool = False
+    rough: bool = False
 
     def draw(self, generator: np.random.Generator, *, times: int = 1, models: int = 1) -> tuple[Predictions, ...]:
         """Answers of ``models`` models to the same pictures; half of a picture's luck is shared."""
         num = len(self.counts)
-        targets = np.repeat(np.arange(num), self.counts * times)
+        counts = self.counts * times
+        if self.varied and times == 1:
+            counts = generator.multinomial(counts.sum(), counts / counts.sum())
+        targets = np.repeat(np.arange(num), counts)
         shared = generator.normal(size=(len(targets), num))
+        if self.rough:
+            shared /= np.sqrt(generator.chisquare(3, size=(len(targets), 1)) / 3)
         found = []
         for m in range(models):
             own = generator.normal(size=shared.shape)
@@ -69,17 +87,27 @@ def counts_of(pictures: int, classes: int, *, uneven: bool) -> NDArray[np.int64]
     return np.maximum(2, np.round(pictures * weights / weights.sum())).astype(np.int64)
 
 
-def worlds(generator: np.random.Generator, counts: NDArray[np.int64], *, equal: bool = False) -> Iterator[World]:
-    """Models of 75 to 97 % accuracy, too sure or not sure enough of themselves."""
+def worlds(
+    generator: np.random.Generator,
+    counts: NDArray[np.int64],
+    *,
+    equal: bool = False,
+    varied: bool = False,
+    rough: bool = False,
+) -> Iterator[World]:
+    """Models of 75 to 97 % accuracy (rough ones: 50 to 75), too sure or not sure enough of themselves."""
     num = len(counts)
     while True:
         base = generator.uniform(1.6, 3.2) if num > 2 else generator.uniform(1.0, 2.6)
+        base = base * 0.6 if rough else base
         gain = 0.0 if equal else generator.uniform(-0.2, 0.4)
         yield World(
             counts=counts,
             shift=base + 0.4 * generator.normal(size=num),
             temper=generator.uniform(0.8, 1.6),
             gain=gain,
+            varied=varied,
+            rough=rough,
         )
 
 
@@ -101,6 +129,8 @@ def of_metrics(found: Metrics) -> dict[str, Estimate]:
         "micro AUC": found.roc_auc and found.roc_auc.micro,
         "AP": first.average_precision,
         "macro AP": found.average_precision and found.average_precision.macro,
+        "weighted AP": found.average_precision and found.average_precision.weighted,
+        "micro AP": found.average_precision and found.average_precision.micro,
         "log loss": scores.log_loss,
         "Brier": scores.brier,
         "calibration error": scores.calibration_error,
@@ -120,17 +150,29 @@ def of_comparison(found: Comparison) -> dict[str, Difference]:
 
 
 def score_coverage(
-    pictures: int, classes: int, *, uneven: bool, trials: int, seed: int, resamples: int = 500
+    pictures: int,
+    classes: int,
+    *,
+    uneven: bool,
+    trials: int,
+    seed: int,
+    resamples: int = 500,
+    varied: bool = False,
+    rough: bool = False,
 ) -> dict[str, float]:
     """The share of trials whose interval held the truth, by kind."""
     generator = np.random.default_rng([seed, pictures, classes, uneven])
     counts, held = counts_of(pictures, classes, uneven=uneven), defaultdict(list)
-    for world in itertools.islice(worlds(generator, counts), MODELS):
+    for world in itertools.islice(worlds(generator, counts, varied=varied, rough=rough), MODELS):
         (many,) = world.draw(generator, times=max(1, BIG // counts.sum()))
         truth = of_metrics(summarise(many, resamples=2))
         for trial in range(max(1, trials // MODELS)):
             (drawn,) = world.draw(generator)
-            for name, found in of_metrics(summarise(drawn, seed=trial, resamples=resamples)).items():
+            scores = summarise(drawn, seed=trial, resamples=resamples)
+            for name, found in of_metrics(scores).items():
+                absent = [not each.support for each in scores.per_class]
+                if (name in OF_A_CLASS and absent[0]) or (name in OF_ALL_CLASSES and any(absent)):
+                    continue
                 held[name].append(holds(found.interval, truth[name].value))
     return {name: float(np.mean(each)) for name, each in held.items()}
 
@@ -163,7 +205,7 @@ def crossed_coverage(pictures: int, *, trials: int, seed: int) -> dict[str, floa
     held = defaultdict(list)
     for luck, _ in itertools.product((0.0, 0.1, 0.2), range(max(1, trials // 3))):
         accuracy = generator.uniform(0.75, 0.95)
-        for seeds in (3, 5):
+        for seeds in (2, 3, 5):
             right, truth = drawn_right(generator, accuracy, (seeds, pictures), luck=luck, shared=0.6)
             held[f"{seeds} seeds, luck {luck:g}"].append(holds(crossed_interval(right.astype(float)), truth))
         for folds in (5, 10):
@@ -197,23 +239,34 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000, help="of each scenario")
     parser.add_argument("--only", choices=("scores", "pairs", "crossed"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--counts", choices=("fixed", "drawn"), default="fixed", help="pictures of each class (scores)")
+    parser.add_argument("--models", choices=("plain", "rough"), default="plain", help="of the scores")
     options = parser.parse_args()
-    jobs: dict[str, Callable[..., dict[str, float]]] = {"scores": score_coverage, "pairs": pair_coverage}
+    varied, rough = options.counts == "drawn", options.models == "rough"
+    jobs: dict[str, Callable[..., dict[str, float]]] = {
+        "scores": partial(score_coverage, varied=varied, rough=rough),
+        "pairs": pair_coverage,
+    }
     for name, job in jobs.items():
         if options.only not in (None, name):
             continue
+        columns = {}
         for pictures, classes, uneven in itertools.product(SIZES, CLASSES, (False, True)):
             found = job(pictures, classes, uneven=uneven, trials=options.trials, seed=options.seed)
-            show(f"{name}: {pictures} pictures, {classes} classes{', uneven' if uneven else ''}", found)
+            columns[f"{pictures}, {classes}{' u' if uneven else ''}"] = found
+            print(f"{name}: {pictures} pictures, {classes} classes{', uneven' if uneven else ''}", flush=True)
+        show(columns)
     if options.only in (None, "crossed"):
-        for pictures in SIZES:
-            show(f"crossed: {pictures} pictures", crossed_coverage(pictures, trials=options.trials, seed=options.seed))
+        show({f"{each} pictures": crossed_coverage(each, trials=options.trials, seed=options.seed) for each in SIZES})
 
 
-def show(title: str, found: dict[str, float]) -> None:
-    print(f"{title} ({process_time():.0f} CPU-s)")
-    for name, share in found.items():
-        print(f"  {name:<28} {100 * share:5.1f} %", flush=True)
+def show(columns: dict[str, dict[str, float]]) -> None:
+    """A table as in docs/coverage.md."""
+    print("| | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name in next(iter(columns.values())):
+        print(f"| {name} | " + " | ".join(f"{100 * found[name]:.1f}" for found in columns.values()) + " |")
+    print(f"{process_time():.0f} CPU-s", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from PIL import Image
 
 from budwood.data import scan as scan_module
 from budwood.data import store as store_module
-from budwood.data.worker_answers import Batch
 from budwood.data.decode import decode_file
 from budwood.data.picture_index import load_index
 from budwood.data.pixels import PictureStore, pixel_digest, working_pixels
@@ -23,6 +22,7 @@ from budwood.data.preprocess import Preprocess, reduce_to
 from budwood.data.reader import Job
 from budwood.data.records import Catalog
 from budwood.data.scan import scan
+from budwood.data.worker_answers import Batch
 from budwood.errors import DataError, IntegrityError, OutputError, UsageError
 from budwood.events import StepAdvanced
 from budwood.files import sha256_bytes

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from budwood.data import scan as scan_module
-from budwood.data.worker_answers import Batch
 from budwood.data.inputs.sources import open_source
 from budwood.data.reader import Job, read_files
 from budwood.data.scan import scan
 from budwood.data.store import PictureStore
+from budwood.data.worker_answers import Batch
 from budwood.errors import DataError, UsageError
 from budwood.events import Event, StepAdvanced, StepFinished, StepStarted
 from budwood.files import sha256_file, unescape_name

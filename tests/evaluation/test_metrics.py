@@ -37,6 +37,7 @@ def labelled(draw: st.DrawFn) -> Predictions:
     return predictions_of(random.integers(0, num_classes, rows), probs)
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_confusion_accuracy_and_per_class_equal_scikit_learn(found: Predictions) -> None:
     truth, answers, labels = found.targets, found.predicted, range(len(found.classes))
@@ -48,6 +49,7 @@ def test_confusion_accuracy_and_per_class_equal_scikit_learn(found: Predictions)
         np.testing.assert_allclose(a, b)
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_averages_equal_scikit_learn(found: Predictions) -> None:
     truth, answers = found.targets, found.predicted
@@ -58,6 +60,7 @@ def test_averages_equal_scikit_learn(found: Predictions) -> None:
     assert metrics.macro_f1(found) == pytest.approx(f1)
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_probability_scores_equal_scikit_learn(found: Predictions) -> None:
     labels = list(range(len(found.classes)))
@@ -71,6 +74,7 @@ def test_probability_scores_equal_scikit_learn(found: Predictions) -> None:
     assert metrics.brier(found) == pytest.approx(theirs, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(labelled(), st.integers(1, 5))
 def test_top_k_equals_scikit_learn(found: Predictions, k: int) -> None:
     num_classes = len(found.classes)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import DataError
-from budwood.evaluation.area_intervals import auc_interval, mean_auc_interval
+from budwood.evaluation.intervals import Estimate
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.rank_curves import (
     average_precision,
@@ -19,6 +19,9 @@ from budwood.evaluation.rank_curves import (
     roc_auc,
     roc_points,
 )
+from budwood.evaluation.rank_influence import auc_influence, placements, precision_influence
+
+AB = ("a", "b")
 
 
 @st.composite
@@ -75,43 +78,93 @@ def test_averages_equal_scikit_learn(seed: int, classes: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.floats(0, 1), st.integers(1, 500), st.integers(1, 500))
-def test_an_area_s_interval_holds_it_and_is_no_point(area: float, positives: int, negatives: int) -> None:
-    found = auc_interval(area, positives=positives, negatives=negatives)
-    assert 0 <= found.low <= area <= found.high <= 1
-    assert found.width > 1e-4
+@given(one_class())
+def test_an_area_s_interval_holds_it_and_is_no_point(case: tuple[np.ndarray, np.ndarray]) -> None:
+    for found in areas(*case):
+        assert 0 <= found.interval.low <= found.value <= found.interval.high <= 1
+        assert found.interval.width > 1e-3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 12), st.sampled_from([-9.0, 0.0, 2.0, 30.0]))
+def test_averages_of_hopeless_and_perfect_models_of_few_pictures_lie_in_their_intervals(
+    seed: int, num: int, pull: float
+) -> None:
+    scores = rank_scores(predictions(num, classes=5, seed=seed, pull=pull))
+    for kind in (scores.roc_averages, scores.precision_averages):
+        for mean in (kind.macro, kind.weighted, kind.micro):
+            assert 0 <= mean.interval.low <= mean.value <= mean.interval.high <= 1
+            assert mean.interval.width > 1e-3
+
+
+def areas(scores: np.ndarray, positive: np.ndarray) -> list[Estimate]:
+    """The area under the ROC curve and the average precision of a class against one other."""
+    targets = (~positive).astype(np.int64)
+    found = rank_scores(
+        Predictions(
+            probs=np.stack([scores, 1 - scores], axis=1), targets=targets, paths=tuple(map(str, targets)), classes=AB
+        )
+    )
+    return [found.roc_auc[0], found.average_precision[0]]
 
 
 def test_a_perfect_order_of_few_pictures_leaves_doubt_and_more_pictures_leave_less() -> None:
-    few, many = (auc_interval(1.0, positives=n, negatives=n) for n in (4, 400))
-    assert few.low < 0.75
-    assert many.low > 0.98
-    assert few.high == many.high == 1
+    few, many = (areas(np.linspace(1, 0, 2 * n, dtype=np.float32), np.arange(2 * n) < n) for n in (4, 400))
+    for doubtful, sure in zip(few, many, strict=True):
+        assert doubtful.value == sure.value == doubtful.interval.high == sure.interval.high == 1
+        assert doubtful.interval.low < 0.75
+        assert sure.interval.low > 0.98
 
 
-def test_newcombes_interval_agrees_with_the_normal_one_where_that_holds() -> None:
-    # 1,000 pictures of either kind, area .8: Hanley and McNeil's standard error is .0099
-    found = auc_interval(0.8, positives=1000, negatives=1000)
-    assert found.low == pytest.approx(0.8 - 1.96 * 0.0099, abs=0.002)
-    assert found.high == pytest.approx(0.8 + 1.96 * 0.0099, abs=0.002)
+def test_the_interval_of_many_pictures_agrees_with_delongs() -> None:
+    random, num = np.random.default_rng(3), 3000
+    positive = np.arange(2 * num) < num
+    found = areas((random.normal(size=2 * num) + positive).astype(np.float32) / 10, positive)[0]
+    own, other = placements(random.normal(size=2 * num).astype(np.float32) + positive, positive)
+    half = 1.96 * np.sqrt(own.var() / num + other.var() / num)
+    assert found.interval.low == pytest.approx(found.value - half, abs=half / 10)
+    assert found.interval.high == pytest.approx(found.value + half, abs=half / 10)
+
+
+def test_the_influence_of_a_picture_is_what_its_weight_changes() -> None:
+    random = np.random.default_rng(0)
+    scores, positive = random.integers(0, 12, 40).astype(np.float32), random.random(40) < 0.4
+    for influence_of, area in (
+        (auc_influence, oracle.roc_auc_score),
+        (precision_influence, oracle.average_precision_score),
+    ):
+        found, step = influence_of(scores, positive), 1e-5
+        assert found.influence.sum() == pytest.approx(0, abs=1e-9)
+        for row in range(0, 40, 7):
+            weights = np.ones(40)
+            weights[row] += step
+            changed = (area(positive, scores, sample_weight=weights) - area(positive, scores)) / step
+            assert found.influence[row] == pytest.approx(changed, abs=1e-4)
+
+
+def test_average_precision_of_few_pictures_is_too_high_and_its_centre_hardly() -> None:
+    random = np.random.default_rng(0)
+    positive = np.arange(60) < 6
+    drawn = [precision_influence(random.normal(size=60).astype(np.float32) + positive, positive) for _ in range(300)]
+    many = np.arange(60_000) < 6_000
+    truth = average_precision(random.normal(size=60_000).astype(np.float32) + many, many)
+    too_high = float(np.mean([each.value for each in drawn])) - truth
+    assert too_high > 0.05
+    assert abs(float(np.mean([each.centre for each in drawn])) - truth) < too_high / 2
 
 
 def test_two_classes_have_one_area_and_one_doubt() -> None:
     scores = rank_scores(predictions(60, classes=2, pull=1.0))
-    first = scores.roc_auc[0]
-    for mean in (scores.roc_averages.macro, scores.roc_averages.weighted):
-        assert (mean.value, mean.interval.low, mean.interval.high) == pytest.approx(
-            (first.value, first.interval.low, first.interval.high)
-        )
+    first, macro = scores.roc_auc[0], scores.roc_averages.macro
+    assert (macro.value, macro.interval.low, macro.interval.high) == pytest.approx(
+        (first.value, first.interval.low, first.interval.high)
+    )
 
 
-def test_unlike_classes_together_leave_less_doubt_than_each_and_perfect_order_leaves_some() -> None:
-    sizes, alike = np.full(4, 6.0), np.full(4, 0.25)
-    one = auc_interval(1.0, positives=6, negatives=18)
-    both = mean_auc_interval(1.0, positives=sizes, negatives=3 * sizes, weights=alike, together=np.eye(4))
-    same = mean_auc_interval(1.0, positives=sizes, negatives=3 * sizes, weights=alike, together=np.ones((4, 4)))
-    assert one.low < both.low < 0.97
-    assert same.low == pytest.approx(one.low)
+def test_unlike_classes_together_leave_less_doubt_than_each() -> None:
+    scores = rank_scores(predictions(200, classes=5, pull=1.0))
+    for each, means in ((scores.roc_auc, scores.roc_averages), (scores.average_precision, scores.precision_averages)):
+        assert means.macro.interval.width < 0.7 * np.mean([of_class.interval.width for of_class in each])
 
 
 def test_drawn_curves_are_short_and_keep_their_ends_and_classes_without_pictures_have_none() -> None:

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from budwood.data.worker_answers import Batch, parsed
 from budwood.data.facts import FACTS
+from budwood.data.worker_answers import Batch, parsed
 from budwood.data.worker_process import TOO_SLOW, WorkerProcess
 from budwood.files import scratch_folder
 

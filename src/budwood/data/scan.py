@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.data.worker_answers import Batch
 from budwood.data.decode import read_picture_bytes
 from budwood.data.fact_records import records_of
 from budwood.data.fact_row import PACKED, Facts
@@ -31,6 +30,7 @@ from budwood.data.inputs.sources import open_source
 from budwood.data.reader import Job, read_files
 from budwood.data.records import Catalog, ImageRecord
 from budwood.data.store import Found, PictureStore
+from budwood.data.worker_answers import Batch
 from budwood.errors import DataError, UnreadableImage
 from budwood.events import Listener, StepAdvanced, StepFinished, StepStarted, silent
 

@@ -48,9 +48,11 @@ def class_averages(
     has_pictures, occurs = support > 0, support + claimed > 0
     alike, by_pictures = occurs / occurs.sum(), support / support.sum()
 
-    def mean_of(counts: NDArray[np.int64], kept: NDArray[np.bool_], weights: NDArray[np.float64]) -> Estimate:
+    def mean_of(
+        counts: NDArray[np.int64], kept: NDArray[np.bool_], weights: NDArray[np.float64], of_weights: float = 0.0
+    ) -> Estimate:
         value = float(weights[kept] @ (hits[kept] / np.maximum(counts[kept], 1)))
-        found = share_sum_interval(hits[kept], counts[kept], weights=weights[kept], level=level)
+        found = share_sum_interval(hits[kept], counts[kept], weights=weights[kept], of_weights=of_weights, level=level)
         return Estimate(value=value, interval=found)
 
     f1s = class_average_intervals(confusion, f1_averages, seed=seed, resamples=resamples, level=level)
@@ -63,10 +65,24 @@ def class_averages(
         # A class without pictures has no recall to be unsure of: by convention it counts 0.
         macro_recall=mean_of(support, has_pictures, alike),
         macro_f1=macro_f1,
-        weighted_precision=mean_of(claimed, has_pictures, by_pictures),
+        weighted_precision=mean_of(claimed, has_pictures, by_pictures, _of_weights(confusion)),
         weighted_recall=accuracy,
         weighted_f1=weighted_f1,
     )
+
+
+def _of_weights(confusion: NDArray[np.int64]) -> float:
+    """What the variance of the weighted precision gains since the classes' shares of the pictures are drawn, too.
+
+    By the delta method: a picture changes the weights by what its class's precision is above the mean, and the
+    precision of the class that it was taken for; the gain is the variance of the former and twice the covariance.
+    """
+    support, claimed, total = confusion.sum(axis=1), confusion.sum(axis=0), confusion.sum()
+    precision = np.diagonal(confusion) / np.maximum(claimed, 1)
+    above = precision - support @ precision / total
+    of_precision = (np.eye(len(confusion)) - precision) * (support / np.maximum(claimed, 1))
+    both = float((confusion * above[:, None] * of_precision).sum())
+    return max(float(support @ np.square(above)) + 2 * both, 0.0) / float(total) ** 2
 
 
 def f1_averages(confusion: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from budwood.evaluation.intervals import Interval, wilson
+from budwood.evaluation.intervals import Interval, normal_quantile, wilson
 
-FEW_SEEDS = 4  # up to so many the intervals are known to be a little short (docs/coverage.md)
+FEW_SEEDS = 4  # up to so many Student's quantile is 3 or more
 
 
 def few_seeds_note() -> str:
     """What has to stand beside an interval over few seeds."""
     return (
-        "Few seeds know little of their own luck: simulated, the 95 % intervals of three seeds held the truth in 92 to"
-        " 98 of 100 cases. Five seeds or more are steadier."
+        "Few seeds know little of their own luck, so that their intervals are wide and small differences stay hidden."
+        " Five seeds or more tell more."
     )
 
 
@@ -32,31 +32,57 @@ class SeedLuck:
 def crossed_interval(values: NDArray[np.float64], *, pooled: SeedLuck | None = None, level: float = 0.95) -> Interval:
     """An interval for the mean of ``[S, N]`` values of S seeds on N pictures, where both might have been others.
 
-    The variances of the means over seeds and over pictures are added, which counts what the two share twice and so is
-    a little wide; the quantile is Student's with Satterthwaite's degrees of freedom.
+    The luck of pictures (without what is each seed's own) and the luck of seeds have an interval each, by Student's
+    quantile for their own degrees of freedom, and the squares of the two are added. Degrees of freedom for their sum
+    (Satterthwaite's) would be many just where three seeds happen to lie close together.
 
     Args:
         values: one row a seed.
         pooled: the luck of seeds as many arms show it; three seeds of one arm say little of it. The larger one counts.
         level: such as 0.95.
 
-    Reference: A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007).
+    Reference: G. Y. Zou, A. Donner, Construction of confidence limits about effect measures: a general approach,
+    Statistics in Medicine 27 (2008), for the squares; A. B. Owen, The pigeonhole bootstrap, Annals of Applied
+    Statistics 1 (2007), for the variances.
     """
     from scipy.stats import t
 
-    mean, spread, freedom = crossed_error(values, pooled)
-    half = float(t.ppf(0.5 + level / 2, freedom)) * spread if spread else 0.0
-    return Interval(low=mean - half, high=mean + half)
+    normal_quantile(level)  # refuses a level outside 0..1
+    seeds, pictures = values.shape
+    mean, square = float(values.mean()), 0.0
+    if pictures > 1:
+        own = _own_variance(values) if seeds > 1 else 0.0
+        of_pictures = max(float(values.mean(axis=0).var(ddof=1)) / pictures - own, 0.0)
+        square += float(t.ppf(0.5 + level / 2, pictures - 1)) ** 2 * of_pictures
+    if seeds > 1:
+        luck = _luck(values, pooled)
+        square += float(t.ppf(0.5 + level / 2, luck.degrees)) ** 2 * luck.variance / seeds
+    return Interval(low=mean - math.sqrt(square), high=mean + math.sqrt(square))
+
+
+def _own_variance(values: NDArray[np.float64]) -> float:
+    """Of the mean: from what a seed does on a picture beside what both do."""
+    seeds, pictures = values.shape
+    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    return float(np.square(rest).sum() / ((seeds - 1) * (pictures - 1) * seeds * pictures))
+
+
+def _luck(values: NDArray[np.float64], pooled: SeedLuck | None) -> SeedLuck:
+    own = float(values.mean(axis=1).var(ddof=1))
+    luck = pooled or SeedLuck(variance=own, degrees=len(values) - 1)
+    return SeedLuck(variance=max(own, luck.variance), degrees=luck.degrees)
 
 
 def crossed_error(values: NDArray[np.float64], pooled: SeedLuck | None) -> tuple[float, float, float]:
-    """Mean, standard error and degrees of freedom of what `crossed_interval` is made of."""
+    """Mean, standard error and Satterthwaite's degrees of freedom, for tests; `crossed_interval` is a little wider.
+
+    The variances over seeds and over pictures are added, which counts what the two share twice.
+    """
     seeds, pictures = values.shape
     parts = [(float(values.mean(axis=0).var(ddof=1)) / pictures, pictures - 1)] if pictures > 1 else []
     if seeds > 1:
-        own = float(values.mean(axis=1).var(ddof=1))
-        luck = pooled or SeedLuck(variance=own, degrees=seeds - 1)
-        parts.append((max(own, luck.variance) / seeds, luck.degrees))
+        luck = _luck(values, pooled)
+        parts.append((luck.variance / seeds, luck.degrees))
     total = sum(variance for variance, _ in parts)
     if not total:
         return float(values.mean()), 0.0, 1.0

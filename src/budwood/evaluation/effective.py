@@ -1,9 +1,10 @@
 """Intervals of averages over classes (balanced accuracy, macro F1...): as sure as a share of how many pictures?
 
 A percentile bootstrap is too narrow where errors are few: it cannot draw an error that has not happened. Here each
-class's answers are drawn from its counts and two imagined pictures that answer as all classes together do; the spread
-of the score over these draws says how many pictures a plain share as sure as that would have, and Wilson's interval for
-that number follows. How often such intervals hold the truth is in docs/coverage.md.
+class's answers are drawn from its counts and two imagined pictures that answer as all classes together do, and how many
+pictures a class has is drawn, too; the spread of the score over these draws says how many pictures a plain share as
+sure as that would have, and Wilson's interval for that number follows. How often such intervals hold the truth is in
+docs/coverage.md.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def class_average_intervals(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> list[Interval]:
-    """Intervals for statistics between 0 and 1 of a confusion matrix whose class sizes are fixed.
+    """Intervals for statistics between 0 and 1 of the confusion matrix of pictures that came as they came.
 
     The quantile is Student's with Satterthwaite's degrees of freedom over classes, at least 10: with two pictures of
     the rare class, and one of them wrong, its variance is hardly known.
@@ -55,8 +56,10 @@ def class_average_intervals(
 
     counts = confusion.sum(axis=1)
     shares = _smoothed(confusion)
-    drawn = _drawn(counts, shares, statistic, seed=seed, resamples=resamples)
-    centre = statistic((shares * counts[:, None])[None])[0]
+    # A class that was predicted has pictures somewhere: it is drawn as if one of them were here.
+    expected = np.where((counts == 0) & (confusion.sum(axis=0) > 0), 1, counts)
+    drawn = _drawn(expected, shares, statistic, total=int(counts.sum()), seed=seed, resamples=resamples)
+    centre = statistic((shares * expected[:, None])[None])[0]
     point = statistic(confusion[None].astype(np.float64))[0]
     right = np.diagonal(shares)
     of_class = (right * (1 - right) * counts)[counts > 0]
@@ -85,13 +88,17 @@ def _smoothed(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _drawn(
-    counts: NDArray[np.int64], shares: NDArray[np.float64], statistic: Statistic, *, seed: int, resamples: int
+    expected: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    statistic: Statistic,
+    *,
+    total: int,
+    seed: int,
+    resamples: int,
 ) -> NDArray[np.float64]:
+    """The statistics ``[R, S]`` of ``total`` pictures: first how many each class has, then how they are answered."""
     generator = named_generator(seed, "class_average_intervals")
     per_draw = max(1, _CELLS_AT_ONCE // max(1, shares.size))
-    return np.concatenate(
-        [
-            statistic(generator.multinomial(counts, shares, size=(min(per_draw, resamples - done), len(counts))))
-            for done in range(0, resamples, per_draw)
-        ]
-    )
+    counts = generator.multinomial(total, expected / expected.sum(), size=resamples)
+    pieces = (counts[done : done + per_draw] for done in range(0, resamples, per_draw))
+    return np.concatenate([statistic(generator.multinomial(piece, shares)) for piece in pieces])

@@ -7,6 +7,8 @@ short at its upper end. The calibration error is biased upwards, so that an inte
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,47 +18,37 @@ from budwood.seeding import named_generator
 
 _VALUES_AT_ONCE = 4_000_000  # of resampled pictures: 32 MB
 _NOTHING = 1e-9  # of the mean: what rounding leaves of the spread of equal losses
-_SCALES = np.linspace(0, 4, 81)  # of the gaps, among which the calibration error's truth is looked for
+_SCALES = tuple(i / 20 for i in range(81))  # of the gaps, among which the calibration error's truth is looked for
+_UNUSUAL = 0.4  # of what the level leaves: the true gaps need have neither of the shapes that are tried
 _SURE = 0.5e-3  # no bin is right more surely than this from 1, or from 0
 
 
 def mean_loss_interval(
-    losses: NDArray[np.float64],
-    targets: NDArray[np.int64],
-    *,
-    largest: float,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = 0.95,
+    losses: NDArray[np.float64], *, largest: float, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> Interval:
-    """An interval for the mean of ``losses`` ``[N]`` by the bootstrap-t of its logarithm, stratified by class.
+    """An interval for the mean of ``losses`` ``[N]`` by the bootstrap-t of its logarithm.
 
     Each resample is judged in units of its own standard error, which makes the interval reach further up where the
-    losses are skewed. With fewer than two pictures in every class nothing is known: 0 to ``largest``.
+    losses are skewed. Of a single picture, or of two alike, nothing is known: 0 to ``largest``.
 
     Args:
-        losses: one a picture, 0 or more. targets: their classes.
+        losses: one a picture, 0 or more.
         largest: the loss cannot be more than this.
 
     Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12.
     """
     normal_quantile(level)  # refuses a level outside 0..1
-    # Sorted, so that the interval does not depend on the order of the pictures.
-    strata = [np.sort(losses[targets == k]) for k in np.unique(targets)]
-    mean, error = float(losses.mean()), math.sqrt(sum(_variance_of_sum(own) for own in strata)) / len(losses)
+    own, num = np.sort(losses), len(losses)  # sorted: the interval does not depend on the order of the pictures
+    mean, error = float(losses.mean()), float(losses.std(ddof=1)) / math.sqrt(num) if num > 1 else 0.0
     if error <= _NOTHING * mean or mean == 0:
-        return Interval(low=0.0, high=largest) if len(losses) < 3 else Interval(low=0.0, high=_unseen(losses, largest))
+        return Interval(low=0.0, high=largest if num < 3 else _unseen(losses, largest))
     generator = named_generator(seed, "mean_loss_interval")
-    sums, variances = np.zeros(resamples), np.zeros(resamples)
-    for own in strata:
-        step = max(1, _VALUES_AT_ONCE // len(own))
-        for done in range(0, resamples, step):
-            rows = generator.integers(0, len(own), (min(step, resamples - done), len(own)))
-            drawn = own[rows]
-            sums[done : done + step] += drawn.sum(axis=1)
-            if len(own) > 1:
-                variances[done : done + step] += len(own) * drawn.var(axis=1, ddof=1)
-    means, errors = sums / len(losses), np.sqrt(variances) / len(losses)
+    means, errors = np.empty(resamples), np.empty(resamples)
+    step = max(1, _VALUES_AT_ONCE // num)
+    for done in range(0, resamples, step):
+        drawn = own[generator.integers(0, num, (min(step, resamples - done), num))]
+        means[done : done + step] = drawn.mean(axis=1)
+        errors[done : done + step] = drawn.std(axis=1, ddof=1) / math.sqrt(num)
     usable = (errors > _NOTHING * means) & (means > 0)
     if not usable.any():
         return Interval(low=0.0, high=largest)
@@ -100,11 +92,21 @@ def calibration_interval(
     seen = float((counts * np.abs(gaps)).sum()) / len(right)
     generator = named_generator(seed, "calibration_interval")
     drawn = generator.multinomial(len(right), counts / len(right), size=resamples)
-    tail = 50 * (1 - level) * 0.4
+    tail = 50 * (1 - level) * _UNUSUAL
     kept = []
     for shape in _shapes(gaps, stated, counts):
-        truths, lows, highs = _errors_of(shape, stated, counts, drawn, seen=seen, tail=tail, generator=generator)
-        kept += _crossings(truths, (lows <= seen) & (seen <= highs))
+
+        def told(scale: float, shape: NDArray[np.float64] = shape) -> tuple[float, float]:
+            """Between which errors the seen one would lie, were the gaps so large."""
+            shares = _true_shares(scale * shape, stated)
+            errors = np.abs(generator.binomial(drawn, shares) - drawn * stated).sum(axis=1) / len(right)
+            low, high = np.percentile(errors, [tail, 100 - tail])
+            return float(low), float(high)
+
+        kept += [
+            float((counts * np.abs(_true_shares(scale * shape, stated) - stated)).sum()) / len(right)
+            for scale in _fitting_scales(told, seen)
+        ]
     return Interval(low=min(kept), high=max(kept)) if kept else Interval(low=0.0, high=max(seen, 1 / len(right)))
 
 
@@ -117,41 +119,23 @@ def _shapes(
     return [gaps, gaps * beyond / (beyond + luck)] if beyond > 0 else [gaps]
 
 
-def _errors_of(
-    shape: NDArray[np.float64],
-    stated: NDArray[np.float64],
-    counts: NDArray[np.int64],
-    drawn: NDArray[np.int64],
-    *,
-    seen: float,
-    tail: float,
-    generator: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """For each scale of ``shape``: the true error, and the percentiles between which the seen one would lie."""
-    total, rows = counts.sum(), []
-    for scale in _SCALES:
-        shares = np.clip(stated + scale * shape, _SURE, 1 - _SURE)
-        errors = np.abs(generator.binomial(drawn, shares) - drawn * stated).sum(axis=1) / total
-        low, high = np.percentile(errors, [tail, 100 - tail])
-        rows.append((float((counts * np.abs(shares - stated)).sum()) / total, low, high))
-        if low > seen:
-            break
-    truths, lows, highs = np.array(rows).T
-    return truths, lows, highs
+def _true_shares(gaps: NDArray[np.float64], stated: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often the answers of each bin would be right."""
+    return np.clip(stated + gaps, _SURE, 1 - _SURE)
 
 
-def _crossings(truths: NDArray[np.float64], fits: NDArray[np.bool_]) -> list[float]:
-    """The first and last truth that fits, each moved halfway to its neighbour that does not."""
-    rows = np.flatnonzero(fits)
-    if not len(rows):
+def _fitting_scales(told: Callable[[float], tuple[float, float]], seen: float) -> list[float]:
+    """The least and the largest scale that fit, each moved halfway to its neighbour that does not; none may fit.
+
+    Both ends of what is told rise with the scale, so that either is found by halving.
+    """
+    last = len(_SCALES) - 1
+    first = bisect_left(range(last + 1), True, key=lambda i: told(_SCALES[i])[1] >= seen)
+    final = bisect_left(range(last + 1), True, lo=min(first, last), key=lambda i: told(_SCALES[i])[0] > seen) - 1
+    if first > final:
         return []
-    first, last = int(rows[0]), int(rows[-1])
-    before, after = max(first - 1, 0), min(last + 1, len(truths) - 1)
-    return [float(truths[first] + truths[before]) / 2, float(truths[last] + truths[after]) / 2]
-
-
-def _variance_of_sum(own: NDArray[np.float64]) -> float:
-    return float(len(own) * own.var(ddof=1)) if len(own) > 1 else 0.0
+    before, after = max(first - 1, 0), min(final + 1, last)
+    return [(_SCALES[first] + _SCALES[before]) / 2, (_SCALES[final] + _SCALES[after]) / 2]
 
 
 def _unseen(losses: NDArray[np.float64], largest: float) -> float:

@@ -167,7 +167,7 @@ def _probability_scores(predictions: Predictions, *, seed: int, resamples: int, 
     targets, num = _targets(predictions), len(predictions)
 
     def mean(losses: NDArray[np.float64], largest: float) -> Estimate:
-        found = mean_loss_interval(losses, targets, largest=largest, seed=seed, resamples=resamples, level=level)
+        found = mean_loss_interval(losses, largest=largest, seed=seed, resamples=resamples, level=level)
         return Estimate(value=float(losses.mean()), interval=found)
 
     error = calibration_interval(

@@ -6,6 +6,7 @@ The values agree with scikit-learn's functions. A class without pictures, or wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,32 @@ from numpy.typing import NDArray
 
 from budwood.errors import DataError
 from budwood.evaluation.area_intervals import (
+    AreaLuck,
     auc_interval,
-    average_precision_interval,
-    joined_mean,
-    mean_auc_interval,
+    auc_luck,
+    micro_luck,
+    precision_interval,
+    precision_luck,
+    variance_of_weights,
 )
-from budwood.evaluation.intervals import Estimate, Interval, normal_quantile, score_interval
+from budwood.evaluation.intervals import Estimate, Interval
 from budwood.evaluation.predictions import Predictions
+from budwood.evaluation.rank_influence import RankedArea, auc_influence, placements, precision_influence
 
 _POINTS = 200  # of a drawn curve; more cannot be seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What areas under ROC curves and average precisions have each of their own."""
+
+    influence: Callable[[NDArray[np.float32], NDArray[np.bool_]], RankedArea]
+    luck: Callable[[Sequence[RankedArea], NDArray[np.bool_]], AreaLuck]
+    interval: Callable[..., Interval]
+
+
+_ROC = _Kind(influence=auc_influence, luck=auc_luck, interval=auc_interval)
+_PRECISION = _Kind(influence=precision_influence, luck=precision_luck, interval=precision_interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +100,7 @@ def precision_recall_points(
 
 def roc_auc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:
     """The chance that a picture of the class scores above one that is not; ties count half."""
-    own, other = _placements(scores, positive)
+    own, other = placements(scores, positive)
     return float(own.mean()) if len(own) and len(other) else math.nan
 
 
@@ -98,20 +116,19 @@ def class_curves(predictions: Predictions, *, level: float = 0.95) -> tuple[Clas
     Raises:
         DataError: the predictions have no labels.
     """
+    scores = rank_scores(predictions, level=level)
     targets = _labels(predictions)
     found = []
-    for k in _curved(targets, len(predictions.classes)):
-        positive, scores = targets == k, predictions.probs[:, k]
-        support = int(positive.sum())
-        area, mean = roc_auc(scores, positive), average_precision(scores, positive)
-        auc = auc_interval(area, positives=support, negatives=len(targets) - support, level=level)
-        ap = average_precision_interval(mean, positives=support, level=level)
+    for k, (auc, precision) in enumerate(zip(scores.roc_auc, scores.average_precision, strict=True)):
+        if auc is None or precision is None:
+            continue
+        positive, own = targets == k, predictions.probs[:, k]
         found.append(
             ClassCurves(
                 name=predictions.classes[k],
-                support=support,
-                roc=_thinned(roc_points(scores, positive), Estimate(value=area, interval=auc)),
-                precision_recall=_thinned(precision_recall_points(scores, positive), Estimate(value=mean, interval=ap)),
+                support=int(positive.sum()),
+                roc=_thinned(roc_points(own, positive), auc),
+                precision_recall=_thinned(precision_recall_points(own, positive), precision),
             )
         )
     return tuple(found)
@@ -120,114 +137,51 @@ def class_curves(predictions: Predictions, *, level: float = 0.95) -> tuple[Clas
 def rank_scores(predictions: Predictions, *, level: float = 0.95) -> RankScores:
     """Areas of all classes and their averages, with intervals.
 
-    Averages of areas under ROC curves have Newcombe's interval with the variance of a mean; those of average
-    precisions join the intervals of the classes. Both take the classes' correlation as the pictures show it. The micro
-    average counts each picture's K answers as one draw.
+    Averages take the classes' correlation as the pictures show it. The micro average puts each picture's K answers into
+    one list; its interval counts them as one draw.
     """
     targets, num = _labels(predictions), len(predictions.classes)
-    auc: list[Estimate | None] = [None] * num
-    ap: list[Estimate | None] = [None] * num
-    kept, influence = _curved(targets, num), []
-    for k in kept:
-        positive, scores = targets == k, predictions.probs[:, k]
-        own, other = _placements(scores, positive)
-        area, mean = float(own.mean()), average_precision(scores, positive)
-        interval = auc_interval(area, positives=len(own), negatives=len(other), level=level)
-        auc[k] = Estimate(value=area, interval=interval)
-        ap[k] = Estimate(value=mean, interval=average_precision_interval(mean, positives=len(own), level=level))
-        each = np.empty(len(targets))
-        each[positive], each[~positive] = (own - area) / len(own), (other - area) / len(other)
-        influence.append(each)
+    kept = _curved(targets, num)
     if not kept:
-        return RankScores(roc_auc=tuple(auc), average_precision=tuple(ap), roc_averages=None, precision_averages=None)
-    together = _correlation(np.array(influence))
-    support = np.bincount(targets, minlength=num)[kept].astype(np.float64)
-    truth = np.zeros(predictions.probs.shape, dtype=np.bool_)
-    truth[np.arange(len(targets)), targets] = True
-    flat, which = predictions.probs.ravel(), truth.ravel()
-    micro = _micro_auc(predictions.probs, truth, level=level)
-    whole = average_precision(flat, which)
-    micro_ap = Estimate(value=whole, interval=average_precision_interval(whole, positives=len(targets), level=level))
+        nothing: tuple[Estimate | None, ...] = (None,) * num
+        return RankScores(roc_auc=nothing, average_precision=nothing, roc_averages=None, precision_averages=None)
+    every = targets[:, None] == np.arange(num)
+    found = []
+    for kind in (_ROC, _PRECISION):
+        each, averages = _of_kind(kind, predictions.probs, every, kept=kept, level=level)
+        at = dict(zip(kept, each, strict=True))
+        found.append((tuple(at.get(k) for k in range(num)), averages))
+    (roc, roc_averages), (precision, precision_averages) = found
     return RankScores(
-        roc_auc=tuple(auc),
-        average_precision=tuple(ap),
-        roc_averages=_mean_areas([auc[k] for k in kept], together, support, micro, total=len(targets), level=level),
-        precision_averages=_mean_precisions([ap[k] for k in kept], together, support, micro_ap),
+        roc_auc=roc, average_precision=precision, roc_averages=roc_averages, precision_averages=precision_averages
     )
 
 
-def _weightings(support: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each class alike, and by its pictures."""
-    return np.full(len(support), 1 / len(support)), support / support.sum()
+def _of_kind(
+    kind: _Kind, probs: NDArray[np.float32], every: NDArray[np.bool_], *, kept: list[int], level: float
+) -> tuple[list[Estimate], RankAverages]:
+    """Of each class that has a curve, and of the averages."""
+    positive = every.T[kept]
+    areas = [kind.influence(own, of_class) for own, of_class in zip(probs.T[kept], positive, strict=True)]
+    luck, values, one = kind.luck(areas, positive), np.array([each.value for each in areas]), np.ones(1)
+    each = [
+        Estimate(value=area.value, interval=kind.interval([area], luck.of(k), weights=one, level=level))
+        for k, area in enumerate(areas)
+    ]
 
+    def mean(weights: NDArray[np.float64], of_weights: float) -> Estimate:
+        found = kind.interval(areas, luck, weights=weights, of_weights=of_weights, level=level)
+        return Estimate(value=float(np.clip(weights @ values, 0, 1)), interval=found)
 
-def _mean_areas(
-    areas: list[Estimate | None],
-    together: NDArray[np.float64],
-    support: NDArray[np.float64],
-    micro: Estimate,
-    *,
-    total: int,
-    level: float,
-) -> RankAverages:
-    values = np.array([area.value for area in areas if area is not None])
-
-    def mean(weights: NDArray[np.float64]) -> Estimate:
-        value = float(np.clip(weights @ values, 0, 1))
-        found = mean_auc_interval(
-            value, positives=support, negatives=total - support, weights=weights, together=together, level=level
-        )
-        return Estimate(value=value, interval=found)
-
-    alike, by_pictures = _weightings(support)
-    return RankAverages(macro=mean(alike), weighted=mean(by_pictures), micro=micro)
-
-
-def _mean_precisions(
-    areas: list[Estimate | None], together: NDArray[np.float64], support: NDArray[np.float64], micro: Estimate
-) -> RankAverages:
-    found = [area for area in areas if area is not None]
-    alike, by_pictures = _weightings(support)
-    return RankAverages(
-        macro=joined_mean(found, alike, together), weighted=joined_mean(found, by_pictures, together), micro=micro
+    by_pictures = positive.sum(axis=1) / positive.sum()
+    which = np.where(positive.any(axis=0), positive.argmax(axis=0), -1)
+    whole = kind.influence(probs.ravel(), every.ravel())
+    luck_of_whole = micro_luck(whole, len(probs), roc=kind is _ROC)
+    return each, RankAverages(
+        macro=mean(np.full(len(kept), 1 / len(kept)), 0.0),
+        weighted=mean(by_pictures, variance_of_weights(areas, by_pictures, which)),
+        micro=Estimate(value=whole.value, interval=kind.interval([whole], luck_of_whole, weights=one, level=level)),
     )
-
-
-def _correlation(influence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``[K, K]`` from ``[K, N]``. What never varied is taken to go with the other class of two, and alone of more."""
-    products = influence @ influence.T
-    spread = np.sqrt(np.diagonal(products))
-    known = np.outer(spread, spread) > 1e-18
-    found = np.where(known, products / np.maximum(np.outer(spread, spread), 1e-18), float(len(spread) == 2))
-    np.fill_diagonal(found, 1.0)
-    return np.asarray(found)
-
-
-def _micro_auc(probs: NDArray[np.float32], truth: NDArray[np.bool_], *, level: float) -> Estimate:
-    own, other = _placements(probs.ravel(), truth.ravel())
-    area = float(own.mean())
-    each = np.zeros(truth.shape)
-    each[truth], each[~truth] = (own - area) / len(own), (other - area) / len(other)
-    variance = float(np.square(each.sum(axis=1)).sum())
-    number = area * (1 - area) / variance if variance > 1e-12 and 0 < area < 1 else len(truth)
-    found = score_interval(area, max(number, 1.0), quantile=normal_quantile(level))
-    # Where hardly a pair is out of order the variance is hardly known: never narrower than with one other a picture.
-    least = auc_interval(area, positives=len(truth), negatives=len(truth), level=level)
-    return Estimate(value=area, interval=Interval(low=min(found.low, least.low), high=max(found.high, least.high)))
-
-
-def _placements(
-    scores: NDArray[np.float32], positive: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each picture of the class the share of others below it, for each other the share of the class above it."""
-    from scipy.stats import rankdata
-
-    ranks, own, other = rankdata(scores), int(positive.sum()), int((~positive).sum())
-    if not own or not other:
-        return np.empty(0), np.empty(0)
-    below = (ranks[positive] - rankdata(scores[positive])) / other
-    above = 1 - (ranks[~positive] - rankdata(scores[~positive])) / own
-    return below, above
 
 
 def _counts(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> tuple[NDArray[np.float64], ...]:

@@ -20,6 +20,7 @@ def share_sum_interval(
     counts: NDArray[np.int64],
     *,
     weights: NDArray[np.float64],
+    of_weights: float = 0.0,
     level: float = 0.95,
 ) -> Interval:
     """An interval for ``sum of weights * true shares`` by the adjusted Wald method; it holds the sum that was seen.
@@ -29,6 +30,7 @@ def share_sum_interval(
 
     Args:
         hits, counts: ``[m]``, ``hits <= counts``. weights: ``[m]``, not negative, of sum 1 or less.
+        of_weights: the variance that the sum has since the weights are not known, but drawn.
         level: such as 0.95.
 
     Raises:
@@ -43,6 +45,6 @@ def share_sum_interval(
     sizes = counts + 4 / len(counts)
     shares = (hits + 2 / len(counts)) / sizes
     centre = float(weights @ shares)
-    half = quantile * math.sqrt(float(np.square(weights) @ (shares * (1 - shares) / sizes)))
+    half = quantile * math.sqrt(float(np.square(weights) @ (shares * (1 - shares) / sizes)) + of_weights)
     seen = float(weights @ (hits / np.maximum(counts, 1)))
     return Interval(low=max(0.0, min(centre - half, seen)), high=min(1.0, max(centre + half, seen)))

@@ -26,7 +26,7 @@ from budwood.evaluation.compare import (
     paired_difference,
     rounded_up,
 )
-from budwood.evaluation.crossed import SeedLuck, crossed_error
+from budwood.evaluation.crossed import SeedLuck, crossed_interval
 from budwood.evaluation.intervals import Estimate, Interval, wilson
 from budwood.evaluation.metrics import balanced_accuracy, log_loss, macro_f1
 from budwood.evaluation.noise import NoiseFloor, noise_floor
@@ -128,13 +128,8 @@ def _scores(arm: Arm, targets: NDArray[np.int64], answers: NDArray[np.int64], *,
     value = float(accuracies.mean())
     interval = wilson(round(value * len(targets)), len(targets), level)
     if len(answers) > 1:
-        from scipy.stats import t
-
-        _, spread, freedom = crossed_error(right, None)
-        half = float(t.ppf(0.5 + level / 2, freedom)) * spread
-        interval = Interval(
-            low=max(0.0, min(interval.low, value - half)), high=min(1.0, max(interval.high, value + half))
-        )
+        wide = crossed_interval(right, level=level)
+        interval = Interval(low=max(0.0, min(interval.low, wide.low)), high=min(1.0, max(interval.high, wide.high)))
     tables = list(arm.answers.values())
     return ArmScores(
         name=arm.name,
