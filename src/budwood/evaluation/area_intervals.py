@@ -26,12 +26,15 @@ class AreaLuck:
 
     Attributes:
         positives, negatives: pictures of each class and others, ``[K]``.
+        inside: the areas, those at the border a little inside, ``[K]``. expected: the variance there, ``[K]``.
         ratio: the variance in units of the expected one, ``[K]``. freedom: its degrees of freedom, ``[K]``.
         together: how the areas correlate, ``[K, K]``.
     """
 
     positives: NDArray[np.float64]
     negatives: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    expected: NDArray[np.float64]
     ratio: NDArray[np.float64]
     freedom: NDArray[np.float64]
     together: NDArray[np.float64]
@@ -42,6 +45,8 @@ class AreaLuck:
         return AreaLuck(
             positives=self.positives[rows],
             negatives=self.negatives[rows],
+            inside=self.inside[rows],
+            expected=self.expected[rows],
             ratio=self.ratio[rows],
             freedom=self.freedom[rows],
             together=np.ones((1, 1)),
@@ -71,14 +76,16 @@ def auc_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> AreaLu
     n = positive.shape[1] - m
     luck = _expected(m, n, areas)
     inside = np.clip([each.value for each in areas], 0.5 / (m * n), 1 - 0.5 / (m * n))
-    expected = auc_variance(inside, luck) * m * n / (m + n)  # of one placement
+    of_area = auc_variance(inside, luck)
+    expected = of_area * m * n / (m + n)  # of one placement
     variance, doubt = np.zeros(len(m)), np.zeros(len(m))
     for counts, which in ((m, positive), (n, ~positive)):
         seen, freedom = np.array([_variance(a.influence[own]) for a, own in zip(areas, which, strict=True)]).T
         part = _averaged(seen, expected / counts, freedom)
         variance += part
         doubt += _doubt(seen, freedom)
-    return replace(luck, ratio=variance / (expected * (1 / m + 1 / n)), freedom=_freedom(variance, doubt))
+    freedom = _freedom(variance, doubt)
+    return replace(luck, inside=inside, expected=of_area, ratio=variance / of_area, freedom=freedom)
 
 
 def precision_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> AreaLuck:
@@ -96,7 +103,8 @@ def precision_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> 
     seen = seen * np.square(m / np.maximum(m - 1, 1))
     expected = inside * (1 - inside) / m
     variance = _averaged(seen, expected, freedom)
-    return replace(luck, ratio=variance / expected, freedom=_freedom(variance, _doubt(seen, freedom)))
+    freedom = _freedom(variance, _doubt(seen, freedom))
+    return replace(luck, inside=inside, expected=expected, ratio=variance / expected, freedom=freedom)
 
 
 def micro_luck(area: RankedArea, num: int, *, roc: bool) -> AreaLuck:
@@ -111,7 +119,8 @@ def micro_luck(area: RankedArea, num: int, *, roc: bool) -> AreaLuck:
     expected = auc_variance(inside, luck) if roc else inside * (1 - inside) / size
     seen, freedom = (np.array([value]) for value in _variance(each))
     variance = _averaged(seen, expected, freedom)
-    return replace(luck, ratio=variance / expected, freedom=_freedom(variance, _doubt(seen, freedom)))
+    freedom = _freedom(variance, _doubt(seen, freedom))
+    return replace(luck, inside=inside, expected=expected, ratio=variance / expected, freedom=freedom)
 
 
 def auc_interval(
@@ -124,8 +133,8 @@ def auc_interval(
 ) -> Interval:
     """A score interval for a weighted mean of areas under ROC curves; never a point, even where nothing overlaps.
 
-    The variance is asked for at each area that might be true, as if all classes had it, so that it does not vanish
-    where the few pictures of a class are in perfect order by luck; the quantile is Student's.
+    The variance is asked for at each mean that might be true, so that it does not vanish where the few pictures of a
+    class are in perfect order by luck: it changes as if all classes had that area. The quantile is Student's.
 
     Args:
         weights: ``[K]``, of sum 1. of_weights: what the variance gains since these are drawn, too.
@@ -138,14 +147,16 @@ def auc_interval(
     area = float(np.clip(weights @ [each.value for each in areas], 0, 1))
     inside = min(max(area, _EDGE), 1 - _EDGE)
 
-    def errors(x: float) -> NDArray[np.float64]:
-        return np.asarray(weights * np.sqrt(luck.ratio * auc_variance(np.full(len(weights), x), luck)))
+    def alike(x: float) -> float:
+        each = weights * np.sqrt(luck.ratio * auc_variance(np.full(len(weights), x), luck))
+        return float(each @ luck.together @ each)
 
-    quantile = _student(errors(inside), luck, level=level)
+    errors = weights * np.sqrt(luck.ratio * luck.expected)
+    quantile = _student(errors, luck, level=level)
+    factor = float(errors @ luck.together @ errors) / max(alike(float(weights @ luck.inside)), 1e-300)
 
     def beyond(x: float) -> float:
-        each = errors(x)
-        return (x - area) ** 2 - quantile**2 * (float(each @ luck.together @ each) + of_weights)
+        return (x - area) ** 2 - quantile**2 * (factor * alike(x) + of_weights)
 
     # At the two borders the classes' variance is 0 by itself; the end that is looked for lies inside, or is the border.
     low = float(brentq(beyond, 0.0, inside, xtol=_EDGE)) if area > _EDGE and beyond(0.0) > 0 else 0.0
@@ -169,10 +180,9 @@ def precision_interval(
         weights: ``[K]``, of sum 1. of_weights: what the variance gains since these are drawn, too.
     """
     area, centre = (float(np.clip(weights @ [getattr(a, k) for a in areas], 0, 1)) for k in ("value", "centre"))
-    each = weights * np.sqrt(luck.ratio / luck.positives)
-    inside = min(max(centre, _EDGE), 1 - _EDGE)
-    share = max(float(each @ luck.together @ each), 1e-12) + of_weights / (inside * (1 - inside))
-    found = score_interval(centre, 1 / share, quantile=_student(each, luck, level=level))
+    errors, inside = weights * np.sqrt(luck.ratio * luck.expected), float(weights @ luck.inside)
+    variance = max(float(errors @ luck.together @ errors) + of_weights, 1e-12)
+    found = score_interval(centre, inside * (1 - inside) / variance, quantile=_student(errors, luck, level=level))
     return Interval(low=min(found.low, area), high=max(found.high, area))
 
 
@@ -239,7 +249,8 @@ def _freedom(variance: NDArray[np.float64], doubt: NDArray[np.float64]) -> NDArr
 def _expected(m: NDArray[np.float64], n: NDArray[np.float64], areas: Sequence[RankedArea]) -> AreaLuck:
     together = _correlation(np.array([each.influence for each in areas]))
     sure = np.full(len(m), _NORMAL)
-    return AreaLuck(positives=m, negatives=n, ratio=np.ones(len(m)), freedom=sure, together=together)
+    one = np.ones(len(m))
+    return AreaLuck(positives=m, negatives=n, inside=one, expected=one, ratio=one, freedom=sure, together=together)
 
 
 def _correlation(influence: NDArray[np.float64]) -> NDArray[np.float64]:

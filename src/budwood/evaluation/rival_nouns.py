@@ -96,6 +96,8 @@ class Judgement:
         unsure = sum(s.against is not None and s.against.verdict == "cannot tell" for s in self.standings)
         rivals = len(self.standings) - 1
         found = f"{unsure} of {rivals} rivals cannot be told from it" if unsure else "every rival is worse"
+        if rivals == 1:
+            found = "its rival cannot be told from it" if unsure else "its rival is worse"
         return f"{text}, {ahead:.3g} of {self.num_pictures} pictures ahead of the next. {found[0].upper()}{found[1:]}."
 
     def notes(self) -> tuple[str, ...]:
@@ -106,9 +108,12 @@ class Judgement:
             f" {self.corrected.interval.high:.3f}) of the winner on other ones. No test picture was used.",
             "Intervals are 95 % each and speak of the luck in which pictures were drawn; training once more with"
             " another seed may move an accuracy too.",
-            f"A rival is called worse when that holds for all {self.num_pairs} pairs together (Holm), since any of them"
-            " might have come first.",
         ]
+        if self.num_pairs > 1:
+            found.append(
+                f"A rival is called worse when that holds for all {self.num_pairs} pairs together (Holm), since any of"
+                " them might have come first."
+            )
         if self.num_seeds > 1:
             found[1] = "Intervals are 95 % each and speak of the luck in which pictures were drawn and in the seed."
         if 1 < self.num_seeds <= FEW_SEEDS:
