@@ -72,7 +72,7 @@ def report_data(run: RunDir, store: PictureStore) -> ReportData:
         recipe=source.recipe.name,
         command=run.command.read_text(encoding="utf-8").strip(),
         seed=source.recipe.seed,
-        when=status["started"].replace("T", " "),
+        when=status["started"][:16].replace("T", " "),
         version=environment["versions"]["budwood"],
         machine=_machine(environment),
         total_seconds=status["seconds"],

@@ -13,7 +13,7 @@ from budwood.report.creative_page import SystemView, render_system
 from budwood.report.data import Command
 from budwood.report.estimate_text import area_text, estimate_text, points_text
 from budwood.report.system_sections import SECTIONS
-from budwood.report.templating import of_hundred
+from budwood.report.templating import duration, of_hundred
 from budwood.runs import RunDir
 
 _LOOKS = ("look at this test part", "looks at this test part")
@@ -35,16 +35,15 @@ def write_system_report(run: RunDir) -> None:
         quiet=quiet,
         facts=(
             (str(test["num_pictures"]), "test pictures"),
-            (f"{sum(step['seconds'] for step in status['steps']) / 60:.1f}", "minutes"),
-            (recipe.name, "recipe"),
-            (str(recipe.seed), "seed"),
+            (duration(sum(step["seconds"] for step in status["steps"])), "in all"),
+            (recipe.name, f"recipe, seed {recipe.seed}"),
             *(((str(metrics["test_looks"]), _LOOKS[metrics["test_looks"] > 1]),) if looks else ()),
         ),
         sections=SECTIONS[recipe.system](run.path / SYSTEM_NAME, metrics),
         warnings=(*((looks,) if metrics.get("test_looks", 1) > 1 and looks else ()), *run.read_warnings()),
         next_commands=_next(run, recipe),
         command=run.command.read_text(encoding="utf-8").strip(),
-        when=status["started"].replace("T", " "),
+        when=status["started"][:16].replace("T", " "),
         version=environment["versions"]["budwood"],
     )
     write_text(run.report, render_system(view))
