@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as oracle
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from budwood.errors import DataError
+from budwood.evaluation.area_intervals import precision_interval, precision_luck
 from budwood.evaluation.intervals import Estimate
 from budwood.evaluation.predictions import Predictions
 from budwood.evaluation.rank_curves import (
@@ -87,6 +88,7 @@ def test_an_area_s_interval_holds_it_and_is_no_point(case: tuple[np.ndarray, np.
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 12), st.sampled_from([-9.0, 0.0, 2.0, 30.0]))
+@example(58, 3, 0.0)  # three areas that cancel
 def test_averages_of_hopeless_and_perfect_models_of_few_pictures_lie_in_their_intervals(
     seed: int, num: int, pull: float
 ) -> None:
@@ -191,3 +193,16 @@ def test_one_class_alone_has_no_curve_and_no_labels_are_refused() -> None:
     assert rank_scores(alone).roc_averages is None
     with pytest.raises(DataError, match="no labels"):
         class_curves(Predictions(probs=alone.probs, targets=None, paths=alone.paths, classes=("x",)))
+
+
+def test_a_mean_keeps_the_variance_of_each_class() -> None:
+    """That of a class whose area is near a half is larger than that of an area at the mean."""
+    random, rare = np.random.default_rng(0), np.arange(1000) < 110
+    score = (random.normal(size=1000) + 1.5 * rare).astype(np.float32)
+    positive = np.stack([rare, ~rare])
+    areas = [precision_influence(score, rare), precision_influence(-score, ~rare)]
+    assert areas[0].value < 0.7
+    assert areas[1].value > 0.95
+    mean = precision_interval(areas, precision_luck(areas, positive), weights=np.full(2, 0.5))
+    error = float(np.sqrt(np.square((areas[0].influence + areas[1].influence) / 2).sum()))
+    assert mean.high - mean.low > 2 * 1.96 * error

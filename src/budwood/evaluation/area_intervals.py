@@ -254,10 +254,14 @@ def _expected(m: NDArray[np.float64], n: NDArray[np.float64], areas: Sequence[Ra
 
 
 def _correlation(influence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``[K, K]`` from ``[K, N]``. What never varied is taken to go with the other class of two, and alone of more."""
+    """``[K, K]`` from ``[K, N]``. What never varied is taken to go with the other class of two, and alone of more.
+
+    Negative ones of few pictures are not trusted, since a mean would seem to have no variance at all.
+    """
     products = influence @ influence.T
     spread = np.sqrt(np.diagonal(products))
     known = np.outer(spread, spread) > 1e-18
     found = np.where(known, products / np.maximum(np.outer(spread, spread), 1e-18), float(len(spread) == 2))
     np.fill_diagonal(found, 1.0)
-    return np.asarray(found)
+    num = influence.shape[1]
+    return np.asarray(np.where(found < 0, found * num / (num + _EXPECTED_DEGREES), found))
