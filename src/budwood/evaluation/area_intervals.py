@@ -7,7 +7,7 @@ perfect order of few pictures has no variance of its own. The curves themselves 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +53,14 @@ class AreaLuck:
         )
 
 
-def auc_variance(area: NDArray[np.float64], luck: AreaLuck) -> NDArray[np.float64]:
+def auc_variance(
+    area: NDArray[np.float64], *, positives: NDArray[np.float64], negatives: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The variance of areas under ROC curves ``[K]``, were the scores of both kinds of pictures normal.
 
     Reference: B. Reiser, I. Guttman, Statistical inference for Pr(Y < X): the normal case, Technometrics 28 (1986).
     """
-    m, n = luck.positives, luck.negatives
+    m, n = positives, negatives
     return np.asarray(((m + n - 2) * _of_a_placement(area) + area * (1 - area)) / (m * n))
 
 
@@ -74,9 +76,8 @@ def auc_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> AreaLu
     """
     m = positive.sum(axis=1).astype(np.float64)
     n = positive.shape[1] - m
-    luck = _expected(m, n, areas)
     inside = np.clip([each.value for each in areas], 0.5 / (m * n), 1 - 0.5 / (m * n))
-    of_area = auc_variance(inside, luck)
+    of_area = auc_variance(inside, positives=m, negatives=n)
     expected = of_area * m * n / (m + n)  # of one placement
     variance, doubt = np.zeros(len(m)), np.zeros(len(m))
     for counts, which in ((m, positive), (n, ~positive)):
@@ -84,8 +85,15 @@ def auc_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> AreaLu
         part = _averaged(seen, expected / counts, freedom)
         variance += part
         doubt += _doubt(seen, freedom)
-    freedom = _freedom(variance, doubt)
-    return replace(luck, inside=inside, expected=of_area, ratio=variance / of_area, freedom=freedom)
+    return AreaLuck(
+        positives=m,
+        negatives=n,
+        inside=inside,
+        expected=of_area,
+        ratio=variance / of_area,
+        freedom=_freedom(variance, doubt),
+        together=_correlation(np.array([each.influence for each in areas])),
+    )
 
 
 def precision_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> AreaLuck:
@@ -95,7 +103,6 @@ def precision_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> 
     estimates and confidence intervals, ECML PKDD 2013 (their binomial interval).
     """
     m = positive.sum(axis=1).astype(np.float64)
-    luck = _expected(m, positive.shape[1] - m, areas)
     inside = np.clip([each.centre for each in areas], 0.25 / m, 1 - 0.25 / m)
     seen, freedom = np.array([_variance(each.influence) for each in areas]).T
     freedom = np.minimum(freedom, m - 1)
@@ -103,8 +110,15 @@ def precision_luck(areas: Sequence[RankedArea], positive: NDArray[np.bool_]) -> 
     seen = seen * np.square(m / np.maximum(m - 1, 1))
     expected = inside * (1 - inside) / m
     variance = _averaged(seen, expected, freedom)
-    freedom = _freedom(variance, _doubt(seen, freedom))
-    return replace(luck, inside=inside, expected=expected, ratio=variance / expected, freedom=freedom)
+    return AreaLuck(
+        positives=m,
+        negatives=positive.shape[1] - m,
+        inside=inside,
+        expected=expected,
+        ratio=variance / expected,
+        freedom=_freedom(variance, _doubt(seen, freedom)),
+        together=_correlation(np.array([each.influence for each in areas])),
+    )
 
 
 def micro_luck(area: RankedArea, num: int, *, roc: bool) -> AreaLuck:
@@ -114,13 +128,19 @@ def micro_luck(area: RankedArea, num: int, *, roc: bool) -> AreaLuck:
     """
     each = area.influence.reshape(num, -1).sum(axis=1)
     size = np.full(1, float(num))
-    luck = _expected(size, size, [replace(area, influence=each)])
     inside = np.clip([area.centre], 0.25 / size**2, 1 - 0.25 / size**2)
-    expected = auc_variance(inside, luck) if roc else inside * (1 - inside) / size
+    expected = auc_variance(inside, positives=size, negatives=size) if roc else inside * (1 - inside) / size
     seen, freedom = (np.array([value]) for value in _variance(each))
     variance = _averaged(seen, expected, freedom)
-    freedom = _freedom(variance, _doubt(seen, freedom))
-    return replace(luck, inside=inside, expected=expected, ratio=variance / expected, freedom=freedom)
+    return AreaLuck(
+        positives=size,
+        negatives=size,
+        inside=inside,
+        expected=expected,
+        ratio=variance / expected,
+        freedom=_freedom(variance, _doubt(seen, freedom)),
+        together=np.ones((1, 1)),
+    )
 
 
 def auc_interval(
@@ -148,7 +168,8 @@ def auc_interval(
     inside = min(max(area, _EDGE), 1 - _EDGE)
 
     def alike(x: float) -> float:
-        each = weights * np.sqrt(luck.ratio * auc_variance(np.full(len(weights), x), luck))
+        there = auc_variance(np.full(len(weights), x), positives=luck.positives, negatives=luck.negatives)
+        each = weights * np.sqrt(luck.ratio * there)
         return float(each @ luck.together @ each)
 
     errors = weights * np.sqrt(luck.ratio * luck.expected)
@@ -244,13 +265,6 @@ def _doubt(seen: NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[n
 def _freedom(variance: NDArray[np.float64], doubt: NDArray[np.float64]) -> NDArray[np.float64]:
     """Satterthwaite's; as good as normal where nothing is seen, and what is expected stands alone."""
     return np.asarray(np.minimum(variance**2 / np.maximum(doubt, 1e-300), _NORMAL))
-
-
-def _expected(m: NDArray[np.float64], n: NDArray[np.float64], areas: Sequence[RankedArea]) -> AreaLuck:
-    together = _correlation(np.array([each.influence for each in areas]))
-    sure = np.full(len(m), _NORMAL)
-    one = np.ones(len(m))
-    return AreaLuck(positives=m, negatives=n, inside=one, expected=one, ratio=one, freedom=sure, together=together)
 
 
 def _correlation(influence: NDArray[np.float64]) -> NDArray[np.float64]:
